@@ -1,0 +1,63 @@
+//! The one error of this crate: what kind, where, and what to do about it.
+
+use std::fmt;
+
+/// What went wrong, coarsely: enough for a caller to choose what to do next.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A file could not be opened, read or written.
+    Io,
+    /// Text or bytes that are not what their format says.
+    Malformed,
+    /// Well formed, but outside what is supported.
+    Unsupported,
+    /// A plan, a model and a data set that do not fit together.
+    Mismatch,
+}
+
+/// An error with its place: a file, a layer, a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    place: String,
+    message: String,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `kind` at `place`; `message` says what was expected and what to do.
+    pub fn new(kind: ErrorKind, place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, place: place.into(), message: message.into() }
+    }
+
+    /// The coarse kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" => f.write_str(&self.message),
+            place => write!(f, "{place}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<exbit_model::Error> for Error {
+    fn from(error: exbit_model::Error) -> Self {
+        let kind = match error.kind() {
+            exbit_model::ErrorKind::Io => ErrorKind::Io,
+            exbit_model::ErrorKind::Malformed => ErrorKind::Malformed,
+            exbit_model::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            _ => ErrorKind::Mismatch,
+        };
+        Self { kind, place: String::new(), message: error.to_string() }
+    }
+}
