@@ -30,7 +30,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind` at `place`; `message` says what was expected and what to do.
     pub fn new(kind: ErrorKind, place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, place: place.into(), message: message.into() }
+        Self {
+            kind,
+            place: place.into(),
+            message: message.into(),
+        }
     }
 
     /// The coarse kind.
@@ -56,8 +60,12 @@ impl From<exbit_model::Error> for Error {
             exbit_model::ErrorKind::Io => ErrorKind::Io,
             exbit_model::ErrorKind::Malformed => ErrorKind::Malformed,
             exbit_model::ErrorKind::Unsupported => ErrorKind::Unsupported,
-            _ => ErrorKind::Mismatch,
+            exbit_model::ErrorKind::Mismatch | _ => ErrorKind::Mismatch,
         };
-        Self { kind, place: String::new(), message: error.to_string() }
+        Self {
+            kind,
+            place: String::new(),
+            message: error.to_string(),
+        }
     }
 }
