@@ -1,0 +1,181 @@
+//! The ops, each with a forward and a backward function on plain slices, for a tile of images.
+//!
+//! A backward function *overwrites* the input gradients that it is asked for and *adds* to the
+//! parameter gradients; the walks add where a value has several readers. `dys[c]` is the gradient
+//! of the output under cotangent `c`; what all cotangents share is computed once.
+
+use exbit_model::{Model, Op, Pool};
+
+use crate::backward::NodeGradient;
+use crate::tape::Statistics;
+
+mod activation;
+mod add;
+mod concat;
+mod conv;
+mod fake_quant;
+mod linear;
+pub(crate) mod norm;
+mod pad;
+mod pool;
+mod shape;
+mod softmax;
+
+/// A node where it stands: its op, and the shapes (without the batch) around it.
+#[derive(Debug)]
+pub(crate) struct Site<'a> {
+    pub(crate) op: &'a Op,
+    pub(crate) inputs: Vec<&'a [usize]>,
+    pub(crate) output: &'a [usize],
+    /// Of the batch, for a BatchNorm that normalises by it.
+    pub(crate) statistics: Option<&'a Statistics>,
+}
+
+impl<'a> Site<'a> {
+    pub(crate) fn new(model: &'a Model, node: usize, statistics: Option<&'a Statistics>) -> Self {
+        let node = &model.nodes()[node];
+        let shape = |id: &exbit_model::ValueId| model.value(*id).shape.as_slice();
+        Self {
+            op: &node.op,
+            inputs: node.inputs.iter().map(shape).collect(),
+            output: shape(&node.output),
+            statistics,
+        }
+    }
+
+    /// Entries of the output for one image.
+    pub(crate) fn output_len(&self) -> usize {
+        self.output.iter().product()
+    }
+}
+
+/// What the forward pass of a tile saw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) xs: &'a [&'a [f32]],
+    pub(crate) y: &'a [f32],
+    pub(crate) images: usize,
+}
+
+/// Where gradients go. `dxs[i][c]` is input `i`'s under cotangent `c`, or absent where nobody
+/// wants it; `parameters[c]` the node's, or the slice is empty.
+#[derive(Debug)]
+pub(crate) struct Wants<'a, 'b> {
+    pub(crate) dxs: &'a mut [Vec<Option<&'b mut [f32]>>],
+    pub(crate) parameters: &'a mut [NodeGradient],
+}
+
+impl Wants<'_, '_> {
+    /// The wanted gradients of the only input, each with its cotangent.
+    fn of_input(&mut self) -> impl Iterator<Item = (usize, &mut [f32])> {
+        let dxs = self.dxs[0].iter_mut().enumerate();
+        dxs.filter_map(|(c, dx)| dx.as_deref_mut().map(|dx| (c, dx)))
+    }
+}
+
+/// `y` from `xs`, for `images` images.
+pub(crate) fn forward(site: &Site, xs: &[&[f32]], y: &mut [f32], images: usize) {
+    let x = xs[0];
+    match site.op {
+        Op::Conv(op) => conv::forward(op, site, x, y, images),
+        Op::Linear(op) => linear::forward(op, x, y, images),
+        Op::BatchNorm(op) => norm::forward_batch_norm(op, site, x, y),
+        Op::Affine(op) => norm::forward_affine(&op.scale, &op.shift, site.output, x, y),
+        Op::Activation(op) => activation::forward(*op, x, y),
+        Op::Add => add::forward(xs, y),
+        Op::Concat { axis } => concat::forward(*axis, site, xs, y),
+        Op::Pad(op) => pad::forward(op, site, x, y),
+        Op::MaxPool(window) => pool::forward_max(window, site, x, y),
+        Op::AvgPool(Pool {
+            window,
+            count_include_pad,
+        }) => {
+            pool::forward_mean(window, *count_include_pad, site, x, y);
+        }
+        Op::GlobalAvgPool => pool::forward_global(site, x, y),
+        Op::Reshape { .. } => y.copy_from_slice(x),
+        Op::Transpose { perm } => shape::forward_transpose(perm, site, x, y),
+        Op::Softmax { axis } => softmax::forward(*axis, site, x, y),
+        Op::FakeQuant(op) => fake_quant::forward(op, x, y),
+    }
+}
+
+/// The gradients that `wants` asks for, from those of the output.
+///
+/// A BatchNorm on batch statistics is not differentiated here: it needs sums over the whole batch
+/// first (`norm::reduce`).
+pub(crate) fn backward(site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
+    match site.op {
+        Op::Conv(op) => conv::backward(op, site, seen, dys, wants),
+        Op::Linear(op) => linear::backward(op, seen, dys, wants),
+        Op::BatchNorm(op) => norm::backward_batch_norm(op, site, seen, dys, wants),
+        Op::Affine(op) => norm::backward_affine(op, site, seen, dys, wants),
+        Op::Activation(op) => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| activation::backward(*op, seen, dys[c], dx));
+        }
+        Op::Add => add::backward(dys, wants),
+        Op::Concat { axis } => concat::backward(*axis, site, dys, wants),
+        Op::Pad(op) => wants
+            .of_input()
+            .for_each(|(c, dx)| pad::backward(op, site, dys[c], dx)),
+        Op::MaxPool(w) => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| pool::backward_max(w, site, seen, dys[c], dx));
+        }
+        Op::AvgPool(Pool {
+            window,
+            count_include_pad: all,
+        }) => wants
+            .of_input()
+            .for_each(|(c, dx)| pool::backward_mean(window, *all, site, dys[c], dx)),
+        Op::GlobalAvgPool => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| pool::backward_global(site, dys[c], dx));
+        }
+        Op::Reshape { .. } => wants
+            .of_input()
+            .for_each(|(c, dx)| dx.copy_from_slice(dys[c])),
+        Op::Transpose { perm } => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| shape::backward_transpose(perm, site, dys[c], dx));
+        }
+        Op::Softmax { axis } => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| softmax::backward(*axis, site, seen, dys[c], dx));
+        }
+        Op::FakeQuant(op) => fake_quant::backward(op, seen, dys, wants),
+    }
+}
+
+/// Zeros of the lengths of a node's parameters, or `None` for a node without any.
+pub(crate) fn zero_parameters(op: &Op) -> Option<NodeGradient> {
+    let zeros = |weight: usize, bias: usize| {
+        Some(NodeGradient {
+            weight: vec![0.0; weight],
+            bias: vec![0.0; bias],
+        })
+    };
+    match op {
+        Op::Conv(c) => zeros(c.weight.len(), c.bias.as_ref().map_or(0, Vec::len)),
+        Op::Linear(l) => zeros(l.weight.len(), l.bias.as_ref().map_or(0, Vec::len)),
+        Op::BatchNorm(bn) => zeros(bn.gamma.len(), bn.beta.len()),
+        Op::Affine(a) => zeros(a.scale.len(), a.shift.len()),
+        Op::FakeQuant(_) => zeros(1, 0),
+        Op::Activation(_)
+        | Op::Add
+        | Op::Concat { .. }
+        | Op::Pad(_)
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalAvgPool
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Softmax { .. } => None,
+    }
+}
