@@ -1,6 +1,27 @@
 //! Runs a [`Program`]: integers only, in an arena whose size is known before it starts.
+//!
+//! ```no_run
+//! # fn main() -> exbit_engine::Result<()> {
+//! let program = exbit_engine::Program::load("net.exbit")?;
+//! let mut session = exbit_engine::Session::new(&program, 1)?;
+//! let pixels = vec![0; session.input_len()];
+//! let logits = session.run(&pixels)?;
+//! # Ok(()) }
+//! ```
+//!
+//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `session`.
 
+mod check;
+mod error;
+mod file;
+mod memory;
 mod program;
+mod session;
+mod step;
+mod wire;
 
-pub use exbit_kernels::{Bits, Grid};
+pub use error::{Error, ErrorKind, Result};
+pub use exbit_kernels::{Activation, Bits, Epilogue, Grid, Window};
+pub use memory::ActivationBytes;
 pub use program::*;
+pub use session::{Session, StepTime};

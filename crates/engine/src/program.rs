@@ -1,11 +1,11 @@
 //! What a Program is: values that hold codes, steps that turn codes into codes, and the weights
 //! of the steps at their true bit-widths.
 //!
-//! Arithmetic is defined in `exbit_kernels::quantize`; shapes are `[height, width, channels]` and
-//! codes lie in that order (NHWC). A Program is plain data: `check` turns it into something that
-//! can run, once, and nothing checks again.
+//! Arithmetic is defined in [`exbit_kernels::Epilogue`]; shapes are `[height, width, channels]` and
+//! codes lie in that order (NHWC). A Program is plain data: [`Program::check`] says whether it can
+//! run, once, and nothing checks again.
 
-use exbit_kernels::{Bits, Grid};
+use exbit_kernels::{Activation, Bits, Grid, Window};
 
 /// A small integer network, as it ships.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Program {
     pub input: Input,
     /// Every value; 0 is the input.
     pub values: Vec<Value>,
-    /// The steps, in running order; each reads earlier values.
+    /// The steps, in running order; each reads values already written, and writes a new one.
     pub steps: Vec<Step>,
     /// The value that holds the answer (logits before any softmax).
     pub output: usize,
@@ -75,9 +75,11 @@ pub enum StepKind {
     /// Reads one value, or two where a residual sum is fused: the second has the output's shape
     /// and is added before the activation.
     Conv(Conv),
-    /// Maximum over a window; keeps the grid of its input, which the output's must equal.
+    /// Maximum over the taps inside the image; keeps the grid of its input, which the output's
+    /// must equal.
     MaxPool(Window),
-    /// Mean over a window (all positions for global pooling), then the output's grid.
+    /// Mean over a window (all positions for global pooling), then the output's grid. The taps
+    /// outside the image count as 0.0, or not at all.
     AvgPool {
         /// Geometry.
         window: Window,
@@ -138,48 +140,4 @@ pub struct Weights {
     pub codes: Vec<i8>,
     /// One per output channel: `w = scale[c] * code`.
     pub scale: Vec<f32>,
-}
-
-/// The geometry of a sliding window, `[height, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Extent.
-    pub kernel: [usize; 2],
-    /// Step between outputs.
-    pub stride: [usize; 2],
-    /// Step between taps.
-    pub dilation: [usize; 2],
-    /// `[top, left, bottom, right]`; the input is read there as 0.0.
-    pub pads: [usize; 4],
-}
-
-/// What follows a sum, before rounding.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// `min(max(y, lo), hi)`; either end may be infinite. Becomes the clip of the codes.
-    Clip {
-        /// Lower end.
-        lo: f32,
-        /// Upper end.
-        hi: f32,
-    },
-    /// `y` where positive, `slope * y` elsewhere.
-    LeakyRelu {
-        /// Slope below zero.
-        slope: f32,
-    },
-    /// `y * min(max(y * (1/6) + 1/2, 0), 1)`.
-    HardSwish,
-    /// `min(max(y * alpha + beta, 0), 1)`.
-    HardSigmoid {
-        /// Slope.
-        alpha: f32,
-        /// Offset.
-        beta: f32,
-    },
-}
-
-impl Activation {
-    /// No activation at all.
-    pub const NONE: Activation = Activation::Clip { lo: f32::NEG_INFINITY, hi: f32::INFINITY };
 }

@@ -10,7 +10,11 @@ impl Bits {
 
     /// A bit-width, or `None` outside 1 to 8.
     pub const fn new(bits: u8) -> Option<Self> {
-        if matches!(bits, 1..=8) { Some(Self(bits)) } else { None }
+        if matches!(bits, 1..=8) {
+            Some(Self(bits))
+        } else {
+            None
+        }
     }
 
     /// The number of bits.
@@ -28,7 +32,10 @@ impl Bits {
     pub const fn weight_range(self) -> (i8, i8) {
         match self.0 {
             1 => (-1, 1),
-            b => (-((1i16 << (b - 1)) as i8 as i16) as i8, ((1i16 << (b - 1)) - 1) as i8),
+            b => (
+                -((1i16 << (b - 1)) as i8 as i16) as i8,
+                ((1i16 << (b - 1)) - 1) as i8,
+            ),
         }
     }
 

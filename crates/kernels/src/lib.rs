@@ -5,14 +5,30 @@
 //! training simulates are the same integers. Slices in, slices out: no threads, no allocation, no
 //! errors. This is the only crate that may write `unsafe`.
 //!
-//! Read in this order: [`Bits`], `quantize` (one definition of rounding), then the kernels.
+//! Read in this order: [`Bits`], `quantize` (one definition of rounding), [`Epilogue`] (from a sum
+//! to a code), then [`scalar`].
 
 mod bits;
+mod conv;
+mod epilogue;
 #[cfg(feature = "float")]
 mod float;
+mod isa;
+mod pack;
 mod quantize;
+pub mod scalar;
+mod window;
 
 pub use bits::Bits;
+pub use conv::PackedConv;
+pub use epilogue::{Activation, Epilogue, Finish, pixel_table, regrid_table};
 #[cfg(feature = "float")]
 pub use float::{Matrix, MatrixMut, gemm};
+pub use isa::Isa;
+pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round};
+pub use scalar::{ConvShape, Target};
+pub use window::Window;
+
+/// Bytes past the end of an input's codes that a kernel may read, and ignores.
+pub const SLACK: usize = 64;

@@ -1,18 +1,9 @@
 //! The one definition of rounding: from an accumulator or a real number to a code.
 //!
 //! An activation is `x = scale * (code - zero)` with `code` in `0..=levels`; a signed tensor has
-//! its zero in the middle. A layer's sum of products is an `i32`; the epilogue turns it into the
-//! next code in `f32`, each operation rounded by itself (no fused multiply-add), in this order:
-//!
-//! ```text
-//! t = (acc as f32) * m[c] + b[c]             m = scale_in * scale_w[c] / scale_out
-//! t = t + (r as f32) * m_r                   only where a residual sum is fused: r is its code
-//! code = rne(min(max(t, lo), hi))            rne: round half to even
-//! ```
-//!
-//! `b` holds the bias, the output's zero and the residual's zero. An activation that is a clip
-//! (ReLU, ReLU6) is nothing but `lo` and `hi`. Since `lo` and `hi` are whole numbers, clipping
-//! before rounding and after it are the same.
+//! its zero in the middle. What lies between a sum of products and [`clip_round`] is in
+//! [`Epilogue`](crate::Epilogue). Since `lo` and `hi` are whole numbers, clipping before rounding
+//! and after it are the same.
 
 use crate::Bits;
 
@@ -30,7 +21,11 @@ pub struct Grid {
 impl Grid {
     /// The code of `x`: `rne(clip(x / scale + zero))`, the quotient computed as written.
     pub fn code(self, x: f32) -> u8 {
-        clip_round(x / self.scale + f32::from(self.zero), 0.0, f32::from(self.bits.levels()))
+        clip_round(
+            x / self.scale + f32::from(self.zero),
+            0.0,
+            f32::from(self.bits.levels()),
+        )
     }
 
     /// The number that `code` stands for.
@@ -39,11 +34,15 @@ impl Grid {
     }
 }
 
-/// `rne(min(max(t, lo), hi))` as a code; `lo` and `hi` are whole and within `0..=255`.
-/// Not-a-number becomes `lo`.
-#[inline]
+/// `rne(min(max(t, lo), hi))` as a code, `rne` rounding half to even; `lo` and `hi` are whole and
+/// within `0..=255`. Not-a-number becomes `lo`.
+#[inline(always)]
 pub fn clip_round(t: f32, lo: f32, hi: f32) -> u8 {
-    t.max(lo).min(hi).round_ties_even() as u8
+    let t = if t > lo { t } else { lo };
+    let t = if t < hi { t } else { hi };
+    // Between 2^23 and 2^24 neighbours are 1.0 apart, so the sum itself rounds half to even and
+    // leaves the code in the lowest bits: no call, and it vectorizes.
+    (t + 8_388_608.0).to_bits() as u8
 }
 
 #[cfg(test)]
@@ -57,11 +56,24 @@ mod tests {
         assert_eq!(clip_round(-3.0, 0.0, 255.0), 0);
         assert_eq!(clip_round(1e30, 0.0, 15.0), 15);
         assert_eq!(clip_round(f32::NAN, 3.0, 15.0), 3);
+        for i in 0..=255 * 64 {
+            for t in [
+                i as f32 / 64.0,
+                (i as f32 / 64.0).next_down(),
+                (i as f32 / 64.0).next_up(),
+            ] {
+                assert_eq!(clip_round(t, 0.0, 255.0), t.round_ties_even() as u8, "{t}");
+            }
+        }
     }
 
     #[test]
     fn a_grid_point_is_its_own_code() {
-        let grid = Grid { bits: Bits::new(4).unwrap(), scale: 0.37, zero: 5 };
+        let grid = Grid {
+            bits: Bits::new(4).unwrap(),
+            scale: 0.37,
+            zero: 5,
+        };
         for code in 0..=15 {
             assert_eq!(grid.code(grid.value(code)), code);
         }

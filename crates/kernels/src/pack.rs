@@ -1,0 +1,88 @@
+//! Weight codes at their true bit-width: one after another, lowest bit first, as unsigned numbers
+//! `code + 2^(b-1)` (one bit: `(code + 1) / 2`). The last byte is filled up with zeros.
+
+use crate::Bits;
+
+/// The bytes that `count` codes take, or `None` on overflow.
+pub fn packed_len(bits: Bits, count: usize) -> Option<usize> {
+    Some(count.checked_mul(usize::from(bits.get()))?.div_ceil(8))
+}
+
+/// Appends `codes`, all of them in [`Bits::weight_range`], to `bytes`.
+pub fn pack(bits: Bits, codes: &[i8], bytes: &mut Vec<u8>) {
+    let (mut held, mut filled) = (0u32, 0);
+    for &code in codes {
+        held |= u32::from(unsigned(bits, code)) << filled;
+        filled += bits.get();
+        while filled >= 8 {
+            bytes.push(held as u8);
+            held >>= 8;
+            filled -= 8;
+        }
+    }
+    if filled > 0 {
+        bytes.push(held as u8);
+    }
+}
+
+/// The `count` codes in `bytes`; `None` unless `bytes` is exactly what [`pack`] makes.
+pub fn unpack(bits: Bits, bytes: &[u8], count: usize) -> Option<Vec<i8>> {
+    if packed_len(bits, count) != Some(bytes.len()) {
+        return None;
+    }
+    let mask = u32::from(bits.levels());
+    let (mut held, mut filled, mut rest) = (0u32, 0, bytes.iter());
+    let mut codes = Vec::with_capacity(count);
+    for _ in 0..count {
+        if filled < bits.get() {
+            held |= u32::from(*rest.next()?) << filled;
+            filled += 8;
+        }
+        codes.push(signed(bits, (held & mask) as u8));
+        held >>= bits.get();
+        filled -= bits.get();
+    }
+    (held == 0).then_some(codes)
+}
+
+fn unsigned(bits: Bits, code: i8) -> u8 {
+    match bits.get() {
+        1 => u8::from(code > 0),
+        b => (code as u8).wrapping_add(1 << (b - 1)) & bits.levels(),
+    }
+}
+
+fn signed(bits: Bits, unsigned: u8) -> i8 {
+    match bits.get() {
+        1 => unsigned as i8 * 2 - 1,
+        b => unsigned.wrapping_sub(1 << (b - 1)) as i8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_every_width_survives() {
+        for bits in (1..=8).filter_map(Bits::new) {
+            let (lo, hi) = bits.weight_range();
+            let all = (lo..=hi).filter(|&c| bits.get() > 1 || c != 0);
+            let codes: Vec<i8> = all.cycle().take(301).collect();
+            let mut bytes = vec![7];
+            pack(bits, &codes, &mut bytes);
+            assert_eq!(bytes.len() - 1, (301 * usize::from(bits.get())).div_ceil(8));
+            assert_eq!(unpack(bits, &bytes[1..], 301).unwrap(), codes);
+            assert!(unpack(bits, &bytes[1..], 310).is_none());
+        }
+    }
+
+    #[test]
+    fn the_first_code_is_lowest_and_the_filling_is_zero() {
+        let four = Bits::new(4).unwrap();
+        let mut bytes = Vec::new();
+        pack(four, &[-8, 7, -7], &mut bytes);
+        assert_eq!(bytes, [0xf0, 0x01]);
+        assert!(unpack(four, &[0xf0, 0x11], 3).is_none());
+    }
+}

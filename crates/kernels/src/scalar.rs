@@ -1,0 +1,254 @@
+//! The definition of every kernel, plainly. Codes lie as `[height, width, channels]`; every other
+//! path equals these functions bit for bit.
+
+use crate::{Epilogue, Window};
+
+/// The extents of a convolution on codes; all of them fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// `[height, width, channels]`.
+    pub input: [usize; 3],
+    /// `[height, width, channels]`.
+    pub output: [usize; 3],
+    /// Geometry.
+    pub window: Window,
+    /// Number of groups; divides both numbers of channels.
+    pub groups: usize,
+}
+
+impl ConvShape {
+    /// Products per output: the length of one row of weights.
+    pub fn depth(&self) -> usize {
+        self.window.area() * self.input[2] / self.groups
+    }
+
+    /// Whether each channel is convolved with its own window and nothing else.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups == self.input[2] && self.groups == self.output[2]
+    }
+
+    /// Multiply-accumulates of one image, taps outside it included.
+    pub fn macs(&self) -> u64 {
+        self.output.iter().map(|&n| n as u64).product::<u64>() * self.depth() as u64
+    }
+}
+
+/// Where a step writes: codes, or real numbers in the last step of a network.
+#[derive(Debug)]
+pub enum Target<'a> {
+    /// One code per entry.
+    Codes(&'a mut [u8]),
+    /// One number per entry.
+    Real(&'a mut [f32]),
+}
+
+/// `sum (a - zero) * w` over the taps inside the image, for output channel `c` at `[oy, ox]`.
+/// `weights` are `[Cout, kh, kw, Cin / groups]`.
+pub fn dot(
+    shape: &ConvShape,
+    zero: u8,
+    weights: &[i8],
+    input: &[u8],
+    [oy, ox, c]: [usize; 3],
+) -> i32 {
+    let ([h, w, channels], window) = (shape.input, shape.window);
+    let [width, taps] = [channels / shape.groups, window.kernel[1]];
+    let first = c / (shape.output[2] / shape.groups) * width;
+    let row = &weights[c * shape.depth()..][..shape.depth()];
+    let mut acc = 0;
+    for ky in window.taps(0, oy, h) {
+        for kx in window.taps(1, ox, w) {
+            let at = window.position(0, oy, ky) * w + window.position(1, ox, kx);
+            let a = &input[at * channels + first..][..width];
+            let k = &row[(ky * taps + kx) * width..][..width];
+            for (&a, &k) in a.iter().zip(k) {
+                acc += (i32::from(a) - i32::from(zero)) * i32::from(k);
+            }
+        }
+    }
+    acc
+}
+
+/// Convolution, its residual sum, its activation and its rounding.
+pub fn conv(
+    shape: &ConvShape,
+    zero: u8,
+    weights: &[i8],
+    epilogue: &Epilogue,
+    input: &[u8],
+    residual: Option<&[u8]>,
+    target: &mut Target<'_>,
+) {
+    let [height, width, channels] = shape.output;
+    for (position, (oy, ox)) in positions([height, width]).enumerate() {
+        for c in 0..channels {
+            let at = position * channels + c;
+            let acc = dot(shape, zero, weights, input, [oy, ox, c]);
+            finish(epilogue, acc, c, residual.map_or(0, |r| r[at]), target, at);
+        }
+    }
+}
+
+/// Sum of two values: the epilogue with the first code as its sum.
+pub fn add(epilogue: &Epilogue, a: &[u8], b: &[u8], target: &mut Target<'_>) {
+    for (at, (&a, &b)) in a.iter().zip(b).enumerate() {
+        finish(epilogue, i32::from(a), 0, b, target, at);
+    }
+}
+
+/// Mean over the taps inside the image; `epilogues[n - 1]` is for a divisor of `n`.
+pub fn average_pool(
+    [h, w, channels]: [usize; 3],
+    window: Window,
+    count_include_pad: bool,
+    zero: u8,
+    epilogues: &[Epilogue],
+    input: &[u8],
+    target: &mut Target<'_>,
+) {
+    let extents = window.output(h, w).unwrap_or_default();
+    for (position, (oy, ox)) in positions(extents).enumerate() {
+        let (ys, xs) = (window.taps(0, oy, h), window.taps(1, ox, w));
+        let count = if count_include_pad {
+            window.area()
+        } else {
+            ys.len() * xs.len()
+        };
+        for c in 0..channels {
+            let mut acc = 0;
+            for y in ys.clone().map(|ky| window.position(0, oy, ky)) {
+                for x in xs.clone().map(|kx| window.position(1, ox, kx)) {
+                    acc += i32::from(input[(y * w + x) * channels + c]) - i32::from(zero);
+                }
+            }
+            finish(
+                &epilogues[count - 1],
+                acc,
+                0,
+                0,
+                target,
+                position * channels + c,
+            );
+        }
+    }
+}
+
+/// Maximum over the taps inside the image, of which there is at least one.
+pub fn max_pool([h, w, channels]: [usize; 3], window: Window, input: &[u8], output: &mut [u8]) {
+    let extents = window.output(h, w).unwrap_or_default();
+    for (position, (oy, ox)) in positions(extents).enumerate() {
+        let row = &mut output[position * channels..][..channels];
+        row.fill(0);
+        for y in window.taps(0, oy, h).map(|ky| window.position(0, oy, ky)) {
+            for x in window.taps(1, ox, w).map(|kx| window.position(1, ox, kx)) {
+                let a = &input[(y * w + x) * channels..][..channels];
+                row.iter_mut()
+                    .zip(a)
+                    .for_each(|(max, &a)| *max = a.max(*max));
+            }
+        }
+    }
+}
+
+/// `output[i] = table[input[i]]`, an entry of the table for every code of the input.
+pub fn lookup(table: &[u8], input: &[u8], output: &mut [u8]) {
+    output
+        .iter_mut()
+        .zip(input)
+        .for_each(|(o, &i)| *o = table[usize::from(i)]);
+}
+
+/// Pads `[top, left, ..]` with `code`; the other two pads follow from the extents of the output.
+pub fn pad(
+    [h, w, channels]: [usize; 3],
+    [top, left]: [usize; 2],
+    output_width: usize,
+    code: u8,
+    input: &[u8],
+    output: &mut [u8],
+) {
+    output.fill(code);
+    for y in 0..h {
+        let row = &input[y * w * channels..][..w * channels];
+        output[((top + y) * output_width + left) * channels..][..w * channels].copy_from_slice(row);
+    }
+}
+
+/// One part of a concatenation along channels: `input` of `channels` goes through `table` to
+/// channels `first..first + channels` of `output`, which has `stride` of them.
+pub fn concat_part(
+    table: &[u8; 256],
+    channels: usize,
+    input: &[u8],
+    [first, stride]: [usize; 2],
+    output: &mut [u8],
+) {
+    for (from, to) in input
+        .chunks_exact(channels)
+        .zip(output.chunks_exact_mut(stride))
+    {
+        lookup(table, from, &mut to[first..first + channels]);
+    }
+}
+
+fn finish(epilogue: &Epilogue, acc: i32, c: usize, r: u8, target: &mut Target<'_>, at: usize) {
+    match target {
+        Target::Codes(codes) => codes[at] = epilogue.code(acc, c, r),
+        Target::Real(numbers) => numbers[at] = epilogue.real(acc, c, r),
+    }
+}
+
+fn positions([height, width]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_outside_the_image_add_nothing() {
+        let shape = ConvShape {
+            input: [2, 2, 1],
+            output: [2, 2, 1],
+            window: Window::square(3, 1, 1),
+            groups: 1,
+        };
+        let (input, weights) = ([1, 2, 3, 4], [1i8, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(
+            dot(&shape, 0, &weights, &input, [0, 0, 0]),
+            5 + 2 * 6 + 3 * 8 + 4 * 9
+        );
+        assert_eq!(
+            dot(&shape, 1, &weights, &input, [0, 0, 0]),
+            6 + 2 * 8 + 3 * 9
+        );
+        assert_eq!(
+            dot(&shape, 0, &weights, &input, [1, 1, 0]),
+            1 + 2 * 2 + 3 * 4 + 4 * 5
+        );
+    }
+
+    #[test]
+    fn groups_see_their_own_channels() {
+        let shape = ConvShape {
+            input: [1, 1, 4],
+            output: [1, 1, 2],
+            window: Window::square(1, 1, 0),
+            groups: 2,
+        };
+        let at = |c| dot(&shape, 0, &[1, 2, 3, 4], &[1, 10, 100, 200], [0, 0, c]);
+        assert_eq!((at(0), at(1)), (21, 1100));
+    }
+
+    #[test]
+    fn pools_ignore_what_lies_outside() {
+        let mut max = [0; 4];
+        let window = Window {
+            pads: [1, 1, 0, 0],
+            ..Window::square(2, 1, 0)
+        };
+        max_pool([2, 2, 1], window, &[5, 0, 0, 9], &mut max);
+        assert_eq!(max, [5, 5, 5, 9]);
+    }
+}
