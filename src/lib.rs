@@ -1,9 +1,24 @@
 //! exbit turns a pretrained float network and a budget into a small integer network.
 
+pub mod calibrate;
 pub mod cost;
 mod error;
+mod lower;
 pub mod plan;
+mod prepare;
+mod quantized;
+mod samples;
+pub mod sensitivity;
+mod simulate;
+mod weights;
 
 pub use cost::{Cost, Precisions, Sizes, Table};
 pub use error::{Error, ErrorKind, Result};
+pub use lower::lower;
 pub use plan::Plan;
+pub use prepare::{Network, Stage, StageKind, equalize, fold, prepare};
+pub use quantized::{Quantized, QuantizedLayer};
+pub use samples::{Batch, Samples};
+pub use sensitivity::{Metric, Sensitivity};
+pub use simulate::{Simulated, Simulator};
+pub use weights::{QuantizedWeight, WeightRange, quantize_weight};

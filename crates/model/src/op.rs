@@ -174,6 +174,21 @@ pub struct FakeQuant {
     pub levels: f32,
 }
 
+impl Activation {
+    /// The function of one number.
+    pub fn apply(self, x: f32) -> f32 {
+        match self {
+            Activation::Relu => x.max(0.0),
+            Activation::Clip { lo, hi } => x.max(lo).min(hi),
+            Activation::LeakyRelu { .. } if x > 0.0 => x,
+            Activation::LeakyRelu { slope } => slope * x,
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
+            Activation::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        }
+    }
+}
+
 impl Window {
     /// The output extents `[height, width]` on an input of `height` x `width`, or `None` where the
     /// window does not fit.

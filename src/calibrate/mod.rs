@@ -1,0 +1,63 @@
+//! Calibration: what each activation looks like over real images, in constant memory, and the grid
+//! that follows from it at any bit-width.
+
+mod grid;
+mod histogram;
+
+use std::collections::BTreeMap;
+
+use exbit_kernels::{Bits, Grid};
+use exbit_model::ValueId;
+
+pub use grid::{Clipping, grid};
+pub use histogram::Histogram;
+
+use crate::Result;
+use crate::prepare::Network;
+use crate::samples::Samples;
+
+/// What was seen of every site of a network.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// Per site.
+    pub seen: BTreeMap<ValueId, Histogram>,
+    /// Images that went in.
+    pub images: usize,
+}
+
+impl Calibration {
+    /// The grid of `site` at `bits`.
+    ///
+    /// # Panics
+    /// When `site` was not calibrated.
+    pub fn grid(&self, site: ValueId, bits: Bits, clipping: Clipping) -> Grid {
+        grid(&self.seen[&site], bits, clipping)
+    }
+}
+
+/// Runs `samples` through the float network and counts every site. `progress` hears of the images
+/// of each batch as it is done.
+///
+/// # Errors
+/// As reading `samples`.
+pub fn calibrate(
+    network: &Network,
+    samples: &Samples,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Calibration> {
+    const BATCH: usize = 16;
+    let mut seen: BTreeMap<ValueId, Histogram> =
+        network.sites().into_iter().map(|s| (s, Histogram::default())).collect();
+    let mut images = 0;
+    for batch in samples.batches(BATCH) {
+        let batch = batch?;
+        exbit_grad::infer_with(&network.model, &batch.x, batch.images, |value, numbers| {
+            if let Some(histogram) = seen.get_mut(&value) {
+                histogram.add(numbers);
+            }
+        });
+        images += batch.images;
+        progress(batch.images);
+    }
+    Ok(Calibration { seen, images })
+}

@@ -1,0 +1,172 @@
+//! Lowering: a network and the numbers that quantization chose, written as a Program.
+//!
+//! Every stage becomes one step (a Shuffle that moves nothing becomes none). Shapes turn from
+//! `(C, H, W)` to `[H, W, C]`, weights from `(Cout, Cin, kh, kw)` to `[Cout, kh, kw, Cin]`. This is
+//! the only room that knows both a Model and a Program.
+
+mod shuffle;
+
+pub(crate) use shuffle::permute;
+
+use exbit_engine::{self as engine, Format, Input, Program, Step, StepKind};
+use exbit_model::{Activation, NodeId, Op, Pool, ValueId, Window};
+
+use crate::prepare::{Network, Stage, StageKind};
+use crate::quantized::{Quantized, QuantizedLayer, affine_layer, conv_shape};
+
+/// The Program of `network` with the numbers of `quantized`; pixels enter through `input`.
+///
+/// # Panics
+/// When `quantized` lacks a layer or a site of `network`: both come from one preparation.
+pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program {
+    let mut program = Program {
+        name: network.model.name().to_owned(),
+        input,
+        values: Vec::new(),
+        steps: Vec::new(),
+        output: 0,
+        classes: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut slots = vec![None; network.model.values().len()];
+    let first = network.model.input();
+    slots[first.0] = Some(push_value(&mut program, network, quantized, first));
+    for stage in &network.stages {
+        let inputs: Vec<usize> = stage.inputs.iter().filter_map(|v| slots[v.0]).collect();
+        let Some(kind) = step_kind(network, quantized, stage) else {
+            slots[stage.output.0] = Some(inputs[0]);
+            continue;
+        };
+        let output = push_value(&mut program, network, quantized, stage.output);
+        slots[stage.output.0] = Some(output);
+        let name = network.model.node(stage.node).name.clone();
+        program.steps.push(Step { name, kind, inputs, output });
+    }
+    program.output = slots[network.model.output().0].unwrap_or(0);
+    program
+}
+
+fn push_value(
+    program: &mut Program,
+    network: &Network,
+    quantized: &Quantized,
+    value: ValueId,
+) -> usize {
+    let format = match network.is_real(value) {
+        true => Format::Real,
+        false => Format::Codes(quantized.grid(network, value)),
+    };
+    let shape = memory_shape(&network.model.value(value).shape);
+    program.values.push(engine::Value { shape, format });
+    program.values.len() - 1
+}
+
+/// `(C, H, W)` as `[H, W, C]`; anything else as one row of entries.
+pub(crate) fn memory_shape(shape: &[usize]) -> [usize; 3] {
+    match *shape {
+        [c, h, w] => [h, w, c],
+        _ => [1, 1, shape.iter().product()],
+    }
+}
+
+/// `None` for a Shuffle that leaves every code where it is.
+fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<StepKind> {
+    let model = &network.model;
+    let op = &model.node(stage.node).op;
+    Some(match &stage.kind {
+        StageKind::Layer(activation) => {
+            StepKind::Conv(conv(op, &layer(op, stage.node, quantized), *activation))
+        }
+        StageKind::Add(activation) => StepKind::Add { activation: engine_activation(*activation) },
+        StageKind::Table(activation) => {
+            let from = quantized.grid(network, stage.inputs[0]);
+            let to = quantized.grid(network, stage.output);
+            let code = |c: u8| to.code(activation.apply(from.value(c)));
+            StepKind::Table { codes: (0..=from.bits.levels()).map(code).collect() }
+        }
+        StageKind::AvgPool => average(op, &model.value(stage.inputs[0]).shape),
+        StageKind::MaxPool => StepKind::MaxPool(engine_window(&window(op))),
+        StageKind::Concat => StepKind::Concat,
+        StageKind::Pad => {
+            let Op::Pad(pad) = op else { return None };
+            let code = quantized.grid(network, stage.inputs[0]).code(pad.value);
+            StepKind::Pad { pads: pad.pads, code }
+        }
+        StageKind::Shuffle(chain) => {
+            let views = shuffle::views(model, chain);
+            let [from, to] = [stage.inputs[0], stage.output]
+                .map(|v| memory_shape(&model.value(v).shape));
+            if views.is_empty() && from == to {
+                return None;
+            }
+            StepKind::Shuffle { views }
+        }
+    })
+}
+
+/// The layer's numbers; a lone affine map makes its own.
+pub(crate) fn layer(op: &Op, node: NodeId, quantized: &Quantized) -> QuantizedLayer {
+    if let Op::Affine(a) = op {
+        return affine_layer(&a.scale, &a.shift);
+    }
+    quantized.layers[&node].clone()
+}
+
+fn conv(op: &Op, layer: &QuantizedLayer, activation: Option<Activation>) -> engine::Conv {
+    let ([out, cin, kh, kw], groups) = conv_shape(op);
+    let taps = kh * kw;
+    let mut codes = Vec::with_capacity(layer.weight.codes.len());
+    for row in layer.weight.codes.chunks_exact(cin * taps) {
+        codes.extend((0..taps).flat_map(|t| (0..cin).map(move |c| row[c * taps + t])));
+    }
+    engine::Conv {
+        weights: engine::Weights {
+            bits: layer.weight.bits,
+            shape: [out, kh, kw, cin],
+            codes,
+            scale: layer.weight.scale.clone(),
+        },
+        bias: layer.bias.clone(),
+        window: engine_window(&window(op)),
+        groups,
+        activation: engine_activation(activation),
+    }
+}
+
+fn average(op: &Op, input: &[usize]) -> StepKind {
+    if let Op::AvgPool(Pool { window, count_include_pad }) = op {
+        let window = engine_window(window);
+        return StepKind::AvgPool { window, count_include_pad: *count_include_pad };
+    }
+    let whole = Window { kernel: [input[1], input[2]], ..Window::square(1, 1, 0) };
+    StepKind::AvgPool { window: engine_window(&whole), count_include_pad: true }
+}
+
+/// The window of an op that has one; 1x1 for the others.
+pub(crate) fn window(op: &Op) -> Window {
+    if let Op::Conv(conv) = op {
+        return conv.window;
+    }
+    if let Op::MaxPool(window) | Op::AvgPool(Pool { window, .. }) = op {
+        return *window;
+    }
+    Window::square(1, 1, 0)
+}
+
+fn engine_window(w: &Window) -> engine::Window {
+    engine::Window { kernel: w.kernel, stride: w.stride, dilation: w.dilation, pads: w.pads }
+}
+
+/// The same function, as the engine names it. A sigmoid is never inside a stage.
+pub(crate) fn engine_activation(activation: Option<Activation>) -> engine::Activation {
+    match activation {
+        None | Some(Activation::Sigmoid) => engine::Activation::NONE,
+        Some(Activation::Relu) => engine::Activation::Clip { lo: 0.0, hi: f32::INFINITY },
+        Some(Activation::Clip { lo, hi }) => engine::Activation::Clip { lo, hi },
+        Some(Activation::LeakyRelu { slope }) => engine::Activation::LeakyRelu { slope },
+        Some(Activation::HardSigmoid { alpha, beta }) => {
+            engine::Activation::HardSigmoid { alpha, beta }
+        }
+        Some(Activation::HardSwish) => engine::Activation::HardSwish,
+    }
+}

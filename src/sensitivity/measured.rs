@@ -1,0 +1,120 @@
+//! The measured metric: quantize one tensor, run the network, see how far its answer moves.
+//!
+//! `KL(p_float, p_b)` rather than the loss against labels: both have the same expectation where the
+//! network is calibrated, and the divergence is free of the noise of the labels. We decided this.
+
+use exbit_grad::infer;
+use exbit_kernels::{Bits, Grid};
+use exbit_model::{Conv, FakeQuant, Linear, Model, NodeId, Op, ValueId};
+
+use super::seed::softmax;
+use super::{Candidates, Sensitivity};
+use crate::Result;
+use crate::calibrate::Calibration;
+use crate::prepare::Network;
+use crate::samples::Samples;
+use crate::weights::{WeightRange, quantize_weight};
+
+pub(super) fn measure(
+    network: &Network,
+    calibration: &Calibration,
+    candidates: &Candidates,
+    samples: &Samples,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Sensitivity> {
+    let layers = network.layers();
+    let weights = layers
+        .iter()
+        .map(|&id| {
+            let loss = |&bits: &Bits| divergence(network, &quantized(network, id, bits), samples, progress);
+            candidates.weights.iter().map(loss).collect::<Result<Vec<f64>>>()
+        })
+        .collect::<Result<_>>()?;
+    let choice = candidates.activations.len() > 1;
+    let activations = network
+        .sites()
+        .iter()
+        .map(|&site| {
+            let loss = |&bits: &Bits| {
+                if !choice {
+                    return Ok(0.0);
+                }
+                let grid = calibration.grid(site, bits, candidates.clipping);
+                let model = insert_after(&network.model, site, fake_quant(grid))?;
+                divergence(network, &model, samples, progress)
+            };
+            candidates.activations.iter().map(loss).collect::<Result<Vec<f64>>>()
+        })
+        .collect::<Result<_>>()?;
+    Ok(Sensitivity { weights, activations })
+}
+
+/// The model with the weight of one layer rounded to `bits`.
+fn quantized(network: &Network, id: NodeId, bits: Bits) -> Model {
+    let mut model = network.model.clone();
+    if let Op::Conv(Conv { weight, .. }) | Op::Linear(Linear { weight, .. }) = model.op_mut(id) {
+        *weight = quantize_weight(weight, bits, WeightRange::Mse, &[]).dequantize(weight);
+    }
+    model
+}
+
+/// Mean `KL(p_float, p)` of `model`'s answers over `samples`, nats an image; reports the images of
+/// each batch.
+///
+/// # Errors
+/// As reading `samples`.
+pub fn divergence(
+    network: &Network,
+    model: &Model,
+    samples: &Samples,
+    progress: &mut dyn FnMut(usize),
+) -> Result<f64> {
+    const BATCH: usize = 32;
+    let (mut sum, mut images) = (0.0, 0);
+    for batch in samples.batches(BATCH) {
+        let batch = batch?;
+        let float = infer(&network.model, &batch.x, batch.images);
+        let other = infer(model, &batch.x, batch.images);
+        let classes = float.len() / batch.images.max(1);
+        sum += float.chunks_exact(classes).zip(other.chunks_exact(classes)).map(|(p, q)| kl(p, q)).sum::<f64>();
+        images += batch.images;
+        progress(batch.images);
+    }
+    Ok(sum / images.max(1) as f64)
+}
+
+/// `sum_k p_k log(p_k / q_k)` of two rows of logits.
+pub(crate) fn kl(p: &[f32], q: &[f32]) -> f64 {
+    let (p, q) = (softmax(p), softmax(q));
+    let term = |(&p, &q): (&f64, &f64)| if p > 0.0 { p * (p / q.max(1e-300)).ln() } else { 0.0 };
+    p.iter().zip(&q).map(term).sum()
+}
+
+/// The rounding of `grid` as an op of the float model.
+pub(crate) fn fake_quant(grid: Grid) -> Op {
+    let levels = f32::from(grid.bits.levels());
+    Op::FakeQuant(FakeQuant { scale: grid.scale, zero: f32::from(grid.zero), levels })
+}
+
+/// The model with `op` put behind `value`: every reader of `value` reads the result instead.
+///
+/// # Errors
+/// `Mismatch` when `op` changes the shape.
+pub fn insert_after(model: &Model, value: ValueId, op: Op) -> Result<Model> {
+    let input = model.value(model.input());
+    let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
+    let mut renamed = vec![out.input(); model.values().len()];
+    if value == model.input() {
+        renamed[value.0] = out.push("inserted", op.clone(), &[out.input()])?;
+    }
+    for node in model.nodes() {
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+        let mut result = out.push(node.name.clone(), node.op.clone(), &inputs)?;
+        if node.output == value {
+            result = out.push("inserted", op.clone(), &[result])?;
+        }
+        renamed[node.output.0] = result;
+    }
+    out.set_output(renamed[model.output().0]);
+    Ok(out)
+}

@@ -1,0 +1,141 @@
+//! Sensitivity: the table layer x bits -> expected increase of the loss, for weights and for
+//! activations, that the allocation minimises the sum of.
+//!
+//! With `g_i` the gradient of image `i`'s loss, `d_b = Q_b(w) - w` the error of a tensor at `b`
+//! bits, and the mean taken over calibration images of the float network:
+//!
+//! | metric | formula | reads |
+//! | --- | --- | --- |
+//! | F1 | `abs(mean <g_i, d_b>)` | the first-order Taylor term as it stands |
+//! | F2 | `mean abs(<g_i, d_b>)` | the same, nothing cancels between images |
+//! | F3 | `1/2 mean <g_i, d_b>^2` | Fisher (Gauss-Newton) quadratic form |
+//! | F4 | `1/2 sum_j mean(g_ij^2) d_bj^2` | diagonal Fisher |
+//! | F5 | `mean(sum_j g_ij^2) / n * sum_j d_bj^2` | Fisher trace, as HAWQ uses the Hessian's |
+//! | F6 | `1/2 mean sum_k (g_ik e_ik)^2` | `e` the error of the layer's result, `g` its gradient |
+//! | measured | `mean KL(p_float, p_b)` | the network run with just this tensor quantized |
+//!
+//! Chauhan, Tiwari and Vikram (ICCVW 2023) publish that the gradient alone suffices but not the
+//! formula; F1 to F6 are the candidates, F4 our default. We decided that F3 to F6 take the gradient
+//! of `KL(p_float, p)`, whose Hessian at the float network is the Fisher matrix: its seed at the
+//! logits is `z = sqrt(p) * e - p <sqrt(p), e>` with `e` random signs, `E[z z'] = diag(p) - p p'`.
+//! It needs no labels, and a confident image still says where it is tender. F1 and F2 are about the
+//! loss itself and take the labels, or the network's own answers where there are none.
+
+mod measured;
+mod output;
+mod rank;
+mod seed;
+mod taylor;
+
+use exbit_kernels::Bits;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use measured::{fake_quant, kl};
+pub use measured::{divergence, insert_after};
+pub use rank::spearman;
+
+use crate::calibrate::{Calibration, Clipping};
+use crate::prepare::Network;
+use crate::samples::Samples;
+use crate::{Error, ErrorKind, Result};
+
+/// How expected loss is estimated; the module's table has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// First-order Taylor term.
+    F1,
+    /// Mean absolute first-order term.
+    F2,
+    /// Fisher quadratic form.
+    F3,
+    /// Diagonal Fisher.
+    F4,
+    /// Fisher trace.
+    F5,
+    /// Gradient-weighted error of the layer's result.
+    F6,
+    /// The loss itself, one tensor quantized at a time.
+    Measured,
+}
+
+impl Metric {
+    /// Every metric, F1 first.
+    pub const ALL: [Metric; 7] = [
+        Metric::F1,
+        Metric::F2,
+        Metric::F3,
+        Metric::F4,
+        Metric::F5,
+        Metric::F6,
+        Metric::Measured,
+    ];
+
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::F1 => "f1",
+            Metric::F2 => "f2",
+            Metric::F3 => "f3",
+            Metric::F4 => "f4",
+            Metric::F5 => "f5",
+            Metric::F6 => "f6",
+            Metric::Measured => "measured",
+        }
+    }
+}
+
+impl std::str::FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Metric::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| {
+            let message = "expected f1, f2, f3, f4, f5, f6 or measured";
+            Error::new(ErrorKind::Malformed, format!("metric {name:?}"), message)
+        })
+    }
+}
+
+/// The bit-widths that tensors may get, and how each is quantized while its loss is estimated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidates {
+    /// For weights, ascending.
+    pub weights: Vec<Bits>,
+    /// For activations, ascending.
+    pub activations: Vec<Bits>,
+    /// Clipping of activations.
+    pub clipping: Clipping,
+}
+
+/// Expected increase of the loss for each tensor and candidate, nats an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensitivity {
+    /// `[layer][candidate]`, layers as [`Network::layers`].
+    pub weights: Vec<Vec<f64>>,
+    /// `[site][candidate]`, sites as [`Network::sites`].
+    pub activations: Vec<Vec<f64>>,
+}
+
+/// Estimates the table with `metric` over `samples`. Random signs come from `seed`. `progress`
+/// hears of images done; the measured metric passes over the images once for each tensor and
+/// candidate and reports them all.
+///
+/// # Errors
+/// As reading `samples`.
+pub fn measure(
+    network: &Network,
+    calibration: &Calibration,
+    candidates: &Candidates,
+    samples: &Samples,
+    metric: Metric,
+    seed: u64,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Sensitivity> {
+    match metric {
+        Metric::Measured => measured::measure(network, calibration, candidates, samples, progress),
+        Metric::F6 => output::measure(network, calibration, candidates, samples, seed, progress),
+        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 => {
+            taylor::measure(network, calibration, candidates, samples, metric, seed, progress)
+        }
+    }
+}
