@@ -1,0 +1,45 @@
+//! What can be asked: the commands, their options, and their help.
+//!
+//! Every help text has the same order: purpose, arguments, examples, exit status.
+
+mod completions;
+
+pub(crate) use completions::Completions;
+
+use clap::{Parser, Subcommand};
+
+/// Spend on each layer only the bits that it needs: turn a pretrained network and a budget into
+/// a small integer network, and run it.
+#[derive(Parser, Debug)]
+#[command(
+    name = "exbit",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+#[command(after_long_help = EXIT_STATUS, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands, in the order of the work.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Completions(Completions),
+}
+
+/// The last parts of a command's help: its examples (and files), then what its status means.
+fn manual(examples: &str) -> String {
+    format!("{examples}\n\n{EXIT_STATUS}")
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  something unexpected: a full disk, or a fault of exbit
+  2  bad input: an option, a file or a field; the message says which, and what to do";

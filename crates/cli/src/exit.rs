@@ -1,0 +1,110 @@
+//! How a run ends: a status, and one message that says what to do next.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// The exit status of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Everything that was asked for is done.
+    Done = 0,
+    /// A fault that better input would not cure.
+    Unexpected = 1,
+    /// An option, a file or a field that is not as it must be.
+    BadInput = 2,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        ExitCode::from(status as u8)
+    }
+}
+
+/// Why a run did not end well.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    message: String,
+}
+
+impl Failure {
+    /// Something that the caller must change; `message` begins with its place.
+    pub(crate) fn bad_input(message: impl Into<String>) -> Self {
+        Self {
+            status: Status::BadInput,
+            message: message.into(),
+        }
+    }
+
+    /// Something that the caller cannot cure.
+    pub(crate) fn unexpected(message: impl Into<String>) -> Self {
+        Self {
+            status: Status::Unexpected,
+            message: message.into(),
+        }
+    }
+
+    /// A panic, whose own message stands above.
+    pub(crate) fn bug() -> Self {
+        Self::unexpected("exbit itself is at fault: please report the message above")
+    }
+
+    /// A file that could not be read or written.
+    pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
+        use io::ErrorKind as E;
+        let named_wrongly = [
+            E::NotFound,
+            E::PermissionDenied,
+            E::IsADirectory,
+            E::NotADirectory,
+        ];
+        let message = format!("{}: {error}", path.display());
+        match named_wrongly.contains(&error.kind()) {
+            true => Self::bad_input(message),
+            false => Self::unexpected(message),
+        }
+    }
+
+    /// How the process ends.
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Tells a person on standard error and, where `json` was asked for, a script on standard
+    /// output.
+    pub(crate) fn report(&self, json: bool) {
+        eprintln!("{self}");
+        if json {
+            let error = Error {
+                message: &self.message,
+            };
+            let object = Report {
+                status: self.status as u8,
+                error,
+            };
+            // Nothing is left to be done where even this cannot be written.
+            let _ = crate::output::print_json(&object);
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    status: u8,
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    message: &'a str,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)
+    }
+}

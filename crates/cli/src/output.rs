@@ -1,0 +1,50 @@
+//! What comes out: an answer for people or for scripts, and files that are whole or absent.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// What a command found, in both forms.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    text: String,
+    json: String,
+}
+
+impl Answer {
+    /// `json` for scripts (one object), `text` for people.
+    pub(crate) fn new(json: &impl Serialize, text: String) -> Result<Self, Failure> {
+        Ok(Self {
+            text,
+            json: to_json(json)?,
+        })
+    }
+}
+
+/// Prints the answer in one piece; a reader who has gone away is no failure.
+pub(crate) fn print(answer: &Answer, json: bool) -> Result<(), Failure> {
+    print_line(if json { &answer.json } else { &answer.text })
+}
+
+/// Prints one JSON object on one line.
+pub(crate) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
+    print_line(&to_json(object)?)
+}
+
+fn to_json(object: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(object).map_err(|e| Failure::unexpected(format!("JSON: {e}")))
+}
+
+fn print_line(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let text = text.trim_end();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io(Path::new("standard output"), &e))
+        }
+        _ => Ok(()),
+    }
+}
