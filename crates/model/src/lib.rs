@@ -6,6 +6,7 @@
 //!
 //! Read in this order: [`Tensor`], [`Op`], [`Model`], then `onnx` and `data`.
 
+pub mod data;
 mod error;
 mod graph;
 mod op;
@@ -13,7 +14,5 @@ mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Model, Node, NodeId, Value, ValueId};
-pub use op::{
-    Activation, Affine, BatchNorm, Conv, FakeQuant, Linear, Op, Pad, Pool, Window,
-};
+pub use op::{Activation, Affine, BatchNorm, Conv, FakeQuant, Linear, Op, Pad, Pool, Window};
 pub use tensor::Tensor;
