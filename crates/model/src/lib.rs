@@ -9,6 +9,7 @@
 pub mod data;
 mod error;
 mod graph;
+pub mod onnx;
 mod op;
 mod tensor;
 

@@ -1,0 +1,186 @@
+//! The graph while a file is read: nodes are only appended, and what in the end nobody reads is
+//! left out.
+//!
+//! What exporters write in a roundabout way is put plainly here: a Reshape to the same shape and a
+//! Transpose that undoes another give no node. Each rule gives the same numbers, and a graph
+//! without such detours passes unchanged.
+
+use std::collections::HashSet;
+
+use super::{MAX_RANK, unsupported};
+use crate::tensor::element_count;
+use crate::{Model, Op, Result, ValueId};
+
+/// The most entries of one value of one image: 1 GiB of floats.
+const MAX_ENTRIES: usize = 1 << 28;
+
+/// Nodes and the shapes of the values that they give; node `i` gives value `i + 1`.
+pub(super) struct Draft {
+    shapes: Vec<Vec<usize>>,
+    nodes: Vec<DraftNode>,
+}
+
+/// A node of a [`Draft`].
+pub(super) struct DraftNode {
+    name: String,
+    pub(super) op: Op,
+    pub(super) inputs: Vec<ValueId>,
+}
+
+impl Draft {
+    /// A graph whose input has `shape`.
+    pub(super) fn new(shape: Vec<usize>) -> Result<Self> {
+        bounded(&shape)?;
+        Ok(Self {
+            shapes: vec![shape],
+            nodes: Vec::new(),
+        })
+    }
+
+    pub(super) fn shape(&self, value: ValueId) -> &[usize] {
+        &self.shapes[value.0]
+    }
+
+    /// The node that gives `value`; `None` for the input.
+    pub(super) fn producer(&self, value: ValueId) -> Option<&DraftNode> {
+        self.nodes.get(value.0.checked_sub(1)?)
+    }
+
+    /// The same, to change its parameters.
+    pub(super) fn producer_mut(&mut self, value: ValueId) -> Option<&mut DraftNode> {
+        self.nodes.get_mut(value.0.checked_sub(1)?)
+    }
+
+    /// Appends a node, or finds the value that it would give.
+    pub(super) fn push(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
+        let shape = op.output_shape(&shapes)?;
+        bounded(&shape)?;
+        if let Some(value) = self.without(&op, inputs) {
+            return Ok(value);
+        }
+        self.shapes.push(shape);
+        self.nodes.push(DraftNode {
+            name: name.to_owned(),
+            op,
+            inputs: inputs.to_vec(),
+        });
+        Ok(ValueId(self.nodes.len()))
+    }
+
+    /// The value that already is `op` of `inputs`, if moving entries about is all that it does.
+    fn without(&self, op: &Op, inputs: &[ValueId]) -> Option<ValueId> {
+        let &[x] = inputs else { return None };
+        if let Op::Reshape { shape } = op {
+            return (self.shape(x) == shape).then_some(x);
+        }
+        let Op::Transpose { perm } = op else {
+            return None;
+        };
+        if in_order(perm.iter().copied()) {
+            return Some(x);
+        }
+        let before = self.producer(x)?;
+        let Op::Transpose { perm: first } = &before.op else {
+            return None;
+        };
+        in_order(perm.iter().map(|&i| first[i])).then(|| before.inputs[0])
+    }
+
+    /// The finished model: what `output` needs, under names that differ.
+    pub(super) fn finish(self, name: &str, input: &str, output: ValueId) -> Result<Model> {
+        let mut needed = vec![false; self.shapes.len()];
+        needed[output.0] = true;
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if needed[i + 1] {
+                node.inputs.iter().for_each(|v| needed[v.0] = true);
+            }
+        }
+        let mut model = Model::new(name, input, self.shapes[0].clone());
+        let mut ids = vec![model.input(); self.shapes.len()];
+        let mut taken = HashSet::from([input.to_owned()]);
+        for (i, node) in self.nodes.into_iter().enumerate() {
+            if needed[i + 1] {
+                let inputs: Vec<ValueId> = node.inputs.iter().map(|v| ids[v.0]).collect();
+                let name = unused(&node.name, i, &mut taken);
+                ids[i + 1] = model.push(name, node.op, &inputs)?;
+            }
+        }
+        model.set_output(ids[output.0]);
+        Ok(model)
+    }
+}
+
+fn in_order(mut axes: impl Iterator<Item = usize>) -> bool {
+    let mut expected = 0..;
+    axes.all(|axis| expected.next() == Some(axis))
+}
+
+/// `name`, or `name.index` where another node or the input is called that already.
+pub(super) fn unused(name: &str, index: usize, taken: &mut HashSet<String>) -> String {
+    let mut unique = name.to_owned();
+    while unique.is_empty() || !taken.insert(unique.clone()) {
+        unique = format!("{unique}.{index}");
+    }
+    unique
+}
+
+fn bounded(shape: &[usize]) -> Result<()> {
+    if shape.len() + 1 > MAX_RANK {
+        return Err(unsupported(format!("a value of more than {MAX_RANK} axes")));
+    }
+    match element_count(shape).filter(|n| (1..=MAX_ENTRIES).contains(n)) {
+        Some(_) => Ok(()),
+        None => Err(unsupported(format!(
+            "a value of {shape:?}; supported: 1 to 2^28 entries"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Activation;
+
+    #[test]
+    fn detours_and_dead_ends_are_left_out() {
+        let mut draft = Draft::new(vec![2, 3, 4]).unwrap();
+        let x = ValueId(0);
+        let turn = |perm: [usize; 3]| Op::Transpose {
+            perm: perm.to_vec(),
+        };
+        let there = draft.push("there", turn([1, 2, 0]), &[x]).unwrap();
+        assert_eq!(draft.push("back", turn([2, 0, 1]), &[there]), Ok(x));
+        assert_eq!(draft.push("still", turn([0, 1, 2]), &[there]), Ok(there));
+        assert_eq!(
+            draft.push(
+                "same",
+                Op::Reshape {
+                    shape: vec![2, 3, 4]
+                },
+                &[x]
+            ),
+            Ok(x)
+        );
+        let relu = Op::Activation(Activation::Relu);
+        let y = draft.push("x", relu.clone(), &[x]).unwrap();
+        let z = draft.push("x", relu, &[y]).unwrap();
+        let model = draft.finish("m", "x", z).unwrap();
+        let names: Vec<_> = model.nodes().iter().map(|n| n.name.as_str()).collect();
+        assert_eq!(names, ["x.1", "x.2"]);
+    }
+
+    #[test]
+    fn values_have_a_limit() {
+        assert!(Draft::new(vec![1 << 20, 1 << 20]).is_err());
+        let mut draft = Draft::new(vec![1, 4, 4]).unwrap();
+        let pads = [1 << 40, 0, 0, 0];
+        let pad = Op::Pad(crate::Pad { pads, value: 0.0 });
+        assert!(draft.push("pad", pad, &[ValueId(0)]).is_err());
+        assert!(
+            draft
+                .push("shape", Op::Reshape { shape: vec![1; 20] }, &[ValueId(0)])
+                .is_err()
+        );
+    }
+}
