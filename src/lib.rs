@@ -7,6 +7,7 @@ mod lower;
 pub mod plan;
 mod prepare;
 mod quantized;
+pub mod report;
 mod samples;
 pub mod sensitivity;
 mod simulate;

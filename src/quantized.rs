@@ -44,8 +44,15 @@ impl Quantized {
 pub(crate) fn affine_layer(scale: &[f32], shift: &[f32]) -> QuantizedLayer {
     let exact = |&s: &f32| if s == 0.0 { (0, 1.0) } else { (127, s / 127.0) };
     let (codes, scale) = scale.iter().map(exact).unzip();
-    let weight = QuantizedWeight { bits: Bits::EIGHT, codes, scale };
-    QuantizedLayer { weight, bias: shift.to_vec() }
+    let weight = QuantizedWeight {
+        bits: Bits::EIGHT,
+        codes,
+        scale,
+    };
+    QuantizedLayer {
+        weight,
+        bias: shift.to_vec(),
+    }
 }
 
 /// The weight's shape as `[Cout, Cin / groups, kh, kw]`, and the layer's groups.
@@ -57,6 +64,10 @@ pub(crate) fn conv_shape(op: &Op) -> ([usize; 4], usize) {
     if let Op::Linear(Linear { weight, .. }) = op {
         return ([weight.shape()[0], weight.shape()[1], 1, 1], 1);
     }
-    let channels = if let Op::Affine(a) = op { a.scale.len() } else { 0 };
+    let channels = if let Op::Affine(a) = op {
+        a.scale.len()
+    } else {
+        0
+    };
     ([channels, 1, 1, 1], channels)
 }

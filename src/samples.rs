@@ -45,7 +45,11 @@ impl Samples {
                     let last = (first + size).min(*images);
                     let labels = labels.as_ref().map(|l| l[first..last].to_vec());
                     let x = x[first * len..last * len].to_vec();
-                    Ok(Batch { x, images: last - first, labels })
+                    Ok(Batch {
+                        x,
+                        images: last - first,
+                        labels,
+                    })
                 };
                 Box::new((0..*images).step_by(size.max(1)).map(batch))
             }

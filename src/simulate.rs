@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use exbit_engine::Input;
 use exbit_kernels::{Epilogue, Grid, pixel_table, regrid_table};
-use exbit_model::{Activation, Conv, Linear, Model, NodeId, Op, Pad, Pool, Result, Tensor, ValueId, Window};
+use exbit_model::{
+    Activation, Conv, Linear, Model, NodeId, Op, Pad, Pool, Result, Tensor, ValueId, Window,
+};
 use rayon::prelude::*;
 
 use crate::lower::{engine_activation, layer, window};
@@ -50,10 +52,17 @@ impl<'a> Simulator<'a> {
         let mut layers = BTreeMap::new();
         for stage in &network.stages {
             if let StageKind::Layer(activation) = stage.kind {
-                layers.insert(stage.node, code_layer(network, quantized, stage, activation)?);
+                layers.insert(
+                    stage.node,
+                    code_layer(network, quantized, stage, activation)?,
+                );
             }
         }
-        Ok(Self { network, quantized, layers })
+        Ok(Self {
+            network,
+            quantized,
+            layers,
+        })
     }
 
     /// The codes of raw pixels, `(N, H, W, C)`, on the grid of the input, `(N, C, H, W)`.
@@ -67,9 +76,14 @@ impl<'a> Simulator<'a> {
         let tables: Vec<[u8; 256]> = (0..channels).map(table).collect();
         let image = |pixels: &[u8]| -> Vec<u8> {
             let code = |c: usize, p: usize| tables[c][usize::from(pixels[p * channels + c])];
-            (0..channels).flat_map(|c| (0..positions).map(move |p| code(c, p))).collect()
+            (0..channels)
+                .flat_map(|c| (0..positions).map(move |p| code(c, p)))
+                .collect()
         };
-        pixels.chunks_exact(positions * channels).flat_map(image).collect()
+        pixels
+            .chunks_exact(positions * channels)
+            .flat_map(image)
+            .collect()
     }
 
     /// Runs a batch of input codes, `(N, C, H, W)`.
@@ -118,7 +132,9 @@ impl<'a> Simulator<'a> {
             }
             StageKind::Concat => Outcome::Codes(self.concat(stage, &x, images)),
             StageKind::Pad => {
-                let Op::Pad(pad) = op else { return Outcome::Codes(Vec::new()) };
+                let Op::Pad(pad) = op else {
+                    return Outcome::Codes(Vec::new());
+                };
                 let fill = grid(stage.inputs[0]).code(pad.value);
                 Outcome::Codes(padded(pad, shape, x[0], fill))
             }
@@ -143,21 +159,36 @@ impl<'a> Simulator<'a> {
         for (factor, part) in &layer.parts {
             let part = exbit_grad::infer(part, &centred, images);
             sums.resize(part.len(), 0i64);
-            sums.iter_mut().zip(part).for_each(|(s, p)| *s += factor * p as i64);
+            sums.iter_mut()
+                .zip(part)
+                .for_each(|(s, p)| *s += factor * p as i64);
         }
         let shape = &self.network.model.value(stage.output).shape;
         let positions: usize = shape[1..].iter().product();
         let channel = |i: usize| i / positions % shape[0];
         let residual = |i: usize| x.get(1).map_or(0, |r| r[i]);
-        let all = sums.iter().enumerate().map(|(i, &s)| (s as i32, channel(i), residual(i)));
+        let all = sums
+            .iter()
+            .enumerate()
+            .map(|(i, &s)| (s as i32, channel(i), residual(i)));
         finish(&layer.epilogue, self.target(stage).is_some(), all)
     }
 
     fn average(&self, stage: &Stage, op: &Op, x: &[u8]) -> Outcome {
         let shape = &self.network.model.value(stage.inputs[0]).shape;
-        let whole = Window { kernel: [shape[1], shape[2]], ..Window::square(1, 1, 0) };
-        let (window, whole_count) = if let Op::AvgPool(Pool { window, count_include_pad }) = op {
-            (*window, count_include_pad.then_some(window.kernel[0] * window.kernel[1]))
+        let whole = Window {
+            kernel: [shape[1], shape[2]],
+            ..Window::square(1, 1, 0)
+        };
+        let (window, whole_count) = if let Op::AvgPool(Pool {
+            window,
+            count_include_pad,
+        }) = op
+        {
+            (
+                *window,
+                count_include_pad.then_some(window.kernel[0] * window.kernel[1]),
+            )
         } else {
             (whole, None)
         };
@@ -183,7 +214,11 @@ impl<'a> Simulator<'a> {
             let codes: Vec<u8> = codes.iter().map(|&c| table[usize::from(c)]).collect();
             parts.push((codes.len() / images, codes));
         }
-        let image = |i: usize| parts.iter().flat_map(move |(n, codes)| &codes[i * n..(i + 1) * n]);
+        let image = |i: usize| {
+            parts
+                .iter()
+                .flat_map(move |(n, codes)| &codes[i * n..(i + 1) * n])
+        };
         (0..images).flat_map(image).copied().collect()
     }
 }
@@ -220,11 +255,26 @@ fn code_layer(
     );
     let levels = u64::from(grid(stage.inputs[0]).bits.levels());
     let row = own.weight.codes.len() / own.weight.scale.len();
-    let row_sum = |row: &[i8]| row.iter().map(|&w| u64::from(w.unsigned_abs())).sum::<u64>();
-    let widest = own.weight.codes.chunks_exact(row).map(row_sum).max().unwrap_or(0);
+    let row_sum = |row: &[i8]| {
+        row.iter()
+            .map(|&w| u64::from(w.unsigned_abs()))
+            .sum::<u64>()
+    };
+    let widest = own
+        .weight
+        .codes
+        .chunks_exact(row)
+        .map(row_sum)
+        .max()
+        .unwrap_or(0);
     let shape = network.model.value(stage.inputs[0]).shape.clone();
     let part = |code: &dyn Fn(i8) -> i8| -> Result<Model> {
-        let codes = own.weight.codes.iter().map(|&c| f32::from(code(c))).collect();
+        let codes = own
+            .weight
+            .codes
+            .iter()
+            .map(|&c| f32::from(code(c)))
+            .collect();
         let mut m = Model::new("codes", "x", shape.clone());
         let input = m.input();
         m.push("layer", code_op(op, &own, codes)?, &[input])?;
@@ -233,7 +283,10 @@ fn code_layer(
     let parts = if widest * levels < 1 << 24 {
         vec![(1, part(&|c| c)?)]
     } else {
-        vec![(16, part(&|c| c.div_euclid(16))?), (1, part(&|c| c.rem_euclid(16))?)]
+        vec![
+            (16, part(&|c| c.div_euclid(16))?),
+            (1, part(&|c| c.rem_euclid(16))?),
+        ]
     };
     Ok(CodeLayer { parts, epilogue })
 }
@@ -242,14 +295,21 @@ fn code_layer(
 fn code_op(op: &Op, own: &QuantizedLayer, codes: Vec<f32>) -> Result<Op> {
     if let Op::Conv(conv) = op {
         let weight = Tensor::new(conv.weight.shape().to_vec(), codes)?;
-        return Ok(Op::Conv(Conv { weight, bias: None, ..conv.clone() }));
+        return Ok(Op::Conv(Conv {
+            weight,
+            bias: None,
+            ..conv.clone()
+        }));
     }
     if let Op::Linear(linear) = op {
         let weight = Tensor::new(linear.weight.shape().to_vec(), codes)?;
         return Ok(Op::Linear(Linear { weight, bias: None }));
     }
     let shift = vec![0.0; own.bias.len()];
-    Ok(Op::Affine(exbit_model::Affine { scale: codes, shift }))
+    Ok(Op::Affine(exbit_model::Affine {
+        scale: codes,
+        shift,
+    }))
 }
 
 /// For every output of a window over `(N, C, H, W)` codes, `take` the codes inside the image and
@@ -266,7 +326,10 @@ fn pooled<T: Send>(
         let at = |k: usize| {
             (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis])
         };
-        (0..window.kernel[axis]).filter_map(at).filter(|&i| i < extent).collect()
+        (0..window.kernel[axis])
+            .filter_map(at)
+            .filter(|&i| i < extent)
+            .collect()
     };
     let rows: Vec<Vec<usize>> = (0..ho).map(|o| taps(0, o, h)).collect();
     let columns: Vec<Vec<usize>> = (0..wo).map(|o| taps(1, o, w)).collect();
@@ -274,7 +337,9 @@ fn pooled<T: Send>(
         let mut out = Vec::with_capacity(ho * wo);
         for ys in &rows {
             for xs in &columns {
-                let codes = &mut ys.iter().flat_map(|y| xs.iter().map(move |x| plane[y * w + x]));
+                let codes = &mut ys
+                    .iter()
+                    .flat_map(|y| xs.iter().map(move |x| plane[y * w + x]));
                 out.push(take(codes, ys.len() * xs.len()));
             }
         }
@@ -303,7 +368,9 @@ fn padded(pad: &Pad, shape: &[usize], x: &[u8], fill: u8) -> Vec<u8> {
 /// One node of a chain: a Transpose permutes each image, a Reshape does nothing to its order.
 fn transpose(model: &Model, id: NodeId, x: Vec<u8>, images: usize) -> Vec<u8> {
     let node = model.node(id);
-    let Op::Transpose { perm } = &node.op else { return x };
+    let Op::Transpose { perm } = &node.op else {
+        return x;
+    };
     let shape = &model.value(node.inputs[0]).shape;
     let image = |x: &[u8]| crate::lower::permute(x, shape, perm);
     x.chunks_exact(x.len() / images).flat_map(image).collect()

@@ -59,7 +59,10 @@ pub fn quantize_weight(
         .par_chunks_exact(n)
         .map(|row| {
             let scale = row_scale(row, bits, range, importance);
-            (scale, row.iter().map(|w| bits.weight_code(w / scale)).collect())
+            (
+                scale,
+                row.iter().map(|w| bits.weight_code(w / scale)).collect(),
+            )
         })
         .collect();
     let scale = rows.iter().map(|(s, _)| *s).collect();
@@ -76,7 +79,13 @@ pub(crate) fn row_scale(row: &[f32], bits: Bits, range: WeightRange, importance:
     }
     if bits.get() == 1 {
         let ones = [1.0f32];
-        let h = || if importance.is_empty() { ones.iter() } else { importance.iter() };
+        let h = || {
+            if importance.is_empty() {
+                ones.iter()
+            } else {
+                importance.iter()
+            }
+        };
         let h = || h().cycle().take(row.len());
         let sum: f32 = row.iter().zip(h()).map(|(w, h)| h * w.abs()).sum();
         let total: f32 = h().sum();
@@ -85,7 +94,10 @@ pub(crate) fn row_scale(row: &[f32], bits: Bits, range: WeightRange, importance:
     let (lo, hi) = bits.weight_range();
     let (down, up) = (-f32::from(lo), f32::from(hi));
     // The side with the larger extreme goes to the longer half of the codes.
-    let heavy = row.iter().copied().fold(0.0f32, |m, w| if w.abs() > m.abs() { w } else { m });
+    let heavy = row
+        .iter()
+        .copied()
+        .fold(0.0f32, |m, w| if w.abs() > m.abs() { w } else { m });
     let sign = -heavy.signum();
     if range == WeightRange::MinMax {
         return sign * largest / down;
@@ -132,7 +144,11 @@ fn row_error(row: &[f32], scale: f32, (lo, hi): (f32, f32), importance: &[f32]) 
                 sums[l] += h[l] * error(chunk[l]);
             }
         }
-        rest += row[whole..].iter().zip(&h[whole..]).map(|(&w, h)| h * error(w)).sum::<f32>();
+        rest += row[whole..]
+            .iter()
+            .zip(&h[whole..])
+            .map(|(&w, h)| h * error(w))
+            .sum::<f32>();
     }
     rest + sums.iter().sum::<f32>()
 }
@@ -165,12 +181,19 @@ mod tests {
 
     #[test]
     fn a_wider_code_never_fits_worse() {
-        let data: Vec<f32> = (0..97).map(|i| ((i * 37 % 97) as f32 / 48.0 - 1.0).powi(3)).collect();
+        let data: Vec<f32> = (0..97)
+            .map(|i| ((i * 37 % 97) as f32 / 48.0 - 1.0).powi(3))
+            .collect();
         let weight = Tensor::new(vec![1, 97], data).unwrap();
         let mut last = f32::INFINITY;
         for b in 1..=8 {
             let q = quantize_weight(&weight, bits(b), WeightRange::Mse, &[]).dequantize(&weight);
-            let error = weight.data().iter().zip(q.data()).map(|(a, b)| (a - b).powi(2)).sum();
+            let error = weight
+                .data()
+                .iter()
+                .zip(q.data())
+                .map(|(a, b)| (a - b).powi(2))
+                .sum();
             assert!(error < last, "{b} bits: {error} after {last}");
             last = error;
         }

@@ -30,26 +30,41 @@ fn rounded(network: &Network, samples: &Samples, bits: &mut dyn FnMut() -> Bits)
         })
         .collect();
     let site = |s: ValueId| (s, calibration.grid(s, bits(), Clipping::Mse));
-    Quantized { layers, grids: network.sites().into_iter().map(site).collect() }
+    Quantized {
+        layers,
+        grids: network.sites().into_iter().map(site).collect(),
+    }
 }
 
 fn samples(network: &Network, images: usize, seed: u64) -> Samples {
     let pixels = networks::pixels(&network.model, images, seed);
     let x = networks::preprocessed(&network.model, &pixels, SCALE, SHIFT);
-    Samples::Memory { x, images, labels: None }
+    Samples::Memory {
+        x,
+        images,
+        labels: None,
+    }
 }
 
 fn input(network: &Network) -> Input {
     let channels = network.model.value(ValueId(0)).shape[0];
     let (scale, shift) = (vec![SCALE; channels], vec![SHIFT; channels]);
-    Input { scale, shift, preprocess: String::new() }
+    Input {
+        scale,
+        shift,
+        preprocess: String::new(),
+    }
 }
 
 /// `(C, H, W)` codes in the engine's order.
 fn in_memory_order(network: &Network, value: ValueId, codes: &[u8]) -> Vec<u8> {
-    let [c, h, w] = network.model.value(value).shape[..] else { return codes.to_vec() };
+    let [c, h, w] = network.model.value(value).shape[..] else {
+        return codes.to_vec();
+    };
     let at = |p: usize, channel: usize| codes[channel * h * w + p];
-    (0..h * w).flat_map(|p| (0..c).map(move |channel| at(p, channel))).collect()
+    (0..h * w)
+        .flat_map(|p| (0..c).map(move |channel| at(p, channel)))
+        .collect()
 }
 
 fn check(network: &Network, quantized: &Quantized, pixels: &[u8], isa: &str) {
@@ -65,13 +80,18 @@ fn check(network: &Network, quantized: &Quantized, pixels: &[u8], isa: &str) {
         let name = network.model.name();
         let mut compared = 0;
         for (step, stage) in program.steps.iter().zip(moving(network)) {
-            let Some(codes) = simulated.codes.get(&stage) else { continue };
+            let Some(codes) = simulated.codes.get(&stage) else {
+                continue;
+            };
             let own = session.codes(step.output).unwrap();
             let expected = in_memory_order(network, stage, codes);
             assert_eq!(own, expected, "{name}: codes of step {}", step.name);
             compared += 1;
         }
-        assert!(compared + 1 >= program.steps.len(), "{name}: every step is compared");
+        assert!(
+            compared + 1 >= program.steps.len(),
+            "{name}: every step is compared"
+        );
         assert_eq!(answer, simulated.output, "{name}: the answer");
     }
 }
@@ -83,7 +103,11 @@ fn moving(network: &Network) -> impl Iterator<Item = ValueId> + '_ {
         matches!(v.kind, exbit::StageKind::Shuffle(_))
             && shape(v.inputs[0]).iter().filter(|&&d| d > 1).count() <= 1
     };
-    network.stages.iter().filter(move |s| !still(s)).map(|s| s.output)
+    network
+        .stages
+        .iter()
+        .filter(move |s| !still(s))
+        .map(|s| s.output)
 }
 
 #[test]
@@ -116,7 +140,11 @@ fn eight_bits_are_close_to_the_float_network() {
         let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
         let float = exbit_grad::infer(&network.model, &x, 8);
         let power: f32 = float.iter().map(|y| y * y).sum();
-        let noise: f32 = float.iter().zip(&integer).map(|(a, b)| (a - b).powi(2)).sum();
+        let noise: f32 = float
+            .iter()
+            .zip(&integer)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum();
         let decibel = 10.0 * (power / noise).log10();
         assert!(decibel > 20.0, "{}: {decibel} dB", model.name());
     }
@@ -132,7 +160,11 @@ fn folding_keeps_the_function() {
         let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
         // The logits of a network that ends in a softmax are what the folded one gives.
         let mut before = model.clone();
-        if let Some(last) = model.nodes().last().filter(|n| matches!(n.op, Op::Softmax { .. })) {
+        if let Some(last) = model
+            .nodes()
+            .last()
+            .filter(|n| matches!(n.op, Op::Softmax { .. }))
+        {
             before.set_output(last.inputs[0]);
         }
         let expected = exbit_grad::infer(&before, &x, 3);

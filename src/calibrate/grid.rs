@@ -21,7 +21,13 @@ pub enum Clipping {
 
 /// The grid of `bits` for what `seen` holds. One that saw nothing, or only zeros, gets scale 1.
 pub fn grid(seen: &Histogram, bits: Bits, clipping: Clipping) -> Grid {
-    let Some((min, max)) = seen.range() else { return Grid { bits, scale: 1.0, zero: 0 } };
+    let Some((min, max)) = seen.range() else {
+        return Grid {
+            bits,
+            scale: 1.0,
+            zero: 0,
+        };
+    };
     match clipping {
         Clipping::MinMax => from_range(min, max, bits),
         Clipping::Percentile(p) => from_range(seen.quantile(1.0 - p), seen.quantile(p), bits),
@@ -35,9 +41,17 @@ fn from_range(lo: f32, hi: f32, bits: Bits) -> Grid {
     let levels = f32::from(bits.levels());
     let scale = (hi - lo) / levels;
     if !scale.is_normal() {
-        return Grid { bits, scale: 1.0, zero: 0 };
+        return Grid {
+            bits,
+            scale: 1.0,
+            zero: 0,
+        };
     }
-    Grid { bits, scale, zero: (-lo / scale).round_ties_even().clamp(0.0, levels) as u8 }
+    Grid {
+        bits,
+        scale,
+        zero: (-lo / scale).round_ties_even().clamp(0.0, levels) as u8,
+    }
 }
 
 fn least_squares(seen: &Histogram, min: f32, max: f32, bits: Bits) -> Grid {

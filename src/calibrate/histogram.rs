@@ -22,7 +22,14 @@ const BINS: usize = 4096;
 impl Default for Histogram {
     fn default() -> Self {
         let (min, max) = (f32::INFINITY, f32::NEG_INFINITY);
-        Self { start: 0.0, width: 0.0, counts: vec![0; BINS], min, max, seen: 0 }
+        Self {
+            start: 0.0,
+            width: 0.0,
+            counts: vec![0; BINS],
+            min,
+            max,
+            seen: 0,
+        }
     }
 }
 
@@ -32,7 +39,9 @@ impl Histogram {
         const CHUNK: usize = 1 << 16;
         let ends = |chunk: &[f32]| {
             let finite = chunk.iter().filter(|x| x.is_finite());
-            finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), &x| (lo.min(x), hi.max(x)))
+            finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), &x| {
+                (lo.min(x), hi.max(x))
+            })
         };
         let both = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));
         let none = || (f32::INFINITY, f32::NEG_INFINITY);
@@ -54,7 +63,10 @@ impl Histogram {
             a
         };
         let zeros = || vec![0; BINS];
-        let counts = numbers.par_chunks(CHUNK).fold(zeros, count).reduce(zeros, sum);
+        let counts = numbers
+            .par_chunks(CHUNK)
+            .fold(zeros, count)
+            .reduce(zeros, sum);
         self.seen += counts.iter().sum::<u64>();
         self.counts = sum(std::mem::take(&mut self.counts), counts);
     }
@@ -79,7 +91,11 @@ impl Histogram {
 
     /// Joins bins in pairs and puts them at `offset`; the other half becomes empty.
     fn join(&mut self, offset: usize) {
-        let joined: Vec<u64> = self.counts.chunks_exact(2).map(|pair| pair[0] + pair[1]).collect();
+        let joined: Vec<u64> = self
+            .counts
+            .chunks_exact(2)
+            .map(|pair| pair[0] + pair[1])
+            .collect();
         self.counts.fill(0);
         self.counts[offset..offset + BINS / 2].copy_from_slice(&joined);
         self.width *= 2.0;
@@ -131,7 +147,10 @@ mod tests {
         assert_eq!(h.bins().map(|(_, n)| n).sum::<u64>(), 6);
         let width = h.width;
         for x in [0.5f64, 3.0, -7.0, 100.0, -1.0] {
-            assert!(h.bins().any(|(centre, _)| (centre - x).abs() <= width), "{x}");
+            assert!(
+                h.bins().any(|(centre, _)| (centre - x).abs() <= width),
+                "{x}"
+            );
         }
     }
 

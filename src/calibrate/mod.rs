@@ -46,8 +46,11 @@ pub fn calibrate(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Calibration> {
     const BATCH: usize = 16;
-    let mut seen: BTreeMap<ValueId, Histogram> =
-        network.sites().into_iter().map(|s| (s, Histogram::default())).collect();
+    let mut seen: BTreeMap<ValueId, Histogram> = network
+        .sites()
+        .into_iter()
+        .map(|s| (s, Histogram::default()))
+        .collect();
     let mut images = 0;
     for batch in samples.batches(BATCH) {
         let batch = batch?;

@@ -40,7 +40,12 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
         let output = push_value(&mut program, network, quantized, stage.output);
         slots[stage.output.0] = Some(output);
         let name = network.model.node(stage.node).name.clone();
-        program.steps.push(Step { name, kind, inputs, output });
+        program.steps.push(Step {
+            name,
+            kind,
+            inputs,
+            output,
+        });
     }
     program.output = slots[network.model.output().0].unwrap_or(0);
     program
@@ -77,12 +82,16 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
         StageKind::Layer(activation) => {
             StepKind::Conv(conv(op, &layer(op, stage.node, quantized), *activation))
         }
-        StageKind::Add(activation) => StepKind::Add { activation: engine_activation(*activation) },
+        StageKind::Add(activation) => StepKind::Add {
+            activation: engine_activation(*activation),
+        },
         StageKind::Table(activation) => {
             let from = quantized.grid(network, stage.inputs[0]);
             let to = quantized.grid(network, stage.output);
             let code = |c: u8| to.code(activation.apply(from.value(c)));
-            StepKind::Table { codes: (0..=from.bits.levels()).map(code).collect() }
+            StepKind::Table {
+                codes: (0..=from.bits.levels()).map(code).collect(),
+            }
         }
         StageKind::AvgPool => average(op, &model.value(stage.inputs[0]).shape),
         StageKind::MaxPool => StepKind::MaxPool(engine_window(&window(op))),
@@ -90,12 +99,15 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
         StageKind::Pad => {
             let Op::Pad(pad) = op else { return None };
             let code = quantized.grid(network, stage.inputs[0]).code(pad.value);
-            StepKind::Pad { pads: pad.pads, code }
+            StepKind::Pad {
+                pads: pad.pads,
+                code,
+            }
         }
         StageKind::Shuffle(chain) => {
             let views = shuffle::views(model, chain);
-            let [from, to] = [stage.inputs[0], stage.output]
-                .map(|v| memory_shape(&model.value(v).shape));
+            let [from, to] =
+                [stage.inputs[0], stage.output].map(|v| memory_shape(&model.value(v).shape));
             if views.is_empty() && from == to {
                 return None;
             }
@@ -134,12 +146,25 @@ fn conv(op: &Op, layer: &QuantizedLayer, activation: Option<Activation>) -> engi
 }
 
 fn average(op: &Op, input: &[usize]) -> StepKind {
-    if let Op::AvgPool(Pool { window, count_include_pad }) = op {
+    if let Op::AvgPool(Pool {
+        window,
+        count_include_pad,
+    }) = op
+    {
         let window = engine_window(window);
-        return StepKind::AvgPool { window, count_include_pad: *count_include_pad };
+        return StepKind::AvgPool {
+            window,
+            count_include_pad: *count_include_pad,
+        };
     }
-    let whole = Window { kernel: [input[1], input[2]], ..Window::square(1, 1, 0) };
-    StepKind::AvgPool { window: engine_window(&whole), count_include_pad: true }
+    let whole = Window {
+        kernel: [input[1], input[2]],
+        ..Window::square(1, 1, 0)
+    };
+    StepKind::AvgPool {
+        window: engine_window(&whole),
+        count_include_pad: true,
+    }
 }
 
 /// The window of an op that has one; 1x1 for the others.
@@ -154,14 +179,22 @@ pub(crate) fn window(op: &Op) -> Window {
 }
 
 fn engine_window(w: &Window) -> engine::Window {
-    engine::Window { kernel: w.kernel, stride: w.stride, dilation: w.dilation, pads: w.pads }
+    engine::Window {
+        kernel: w.kernel,
+        stride: w.stride,
+        dilation: w.dilation,
+        pads: w.pads,
+    }
 }
 
 /// The same function, as the engine names it. A sigmoid is never inside a stage.
 pub(crate) fn engine_activation(activation: Option<Activation>) -> engine::Activation {
     match activation {
         None | Some(Activation::Sigmoid) => engine::Activation::NONE,
-        Some(Activation::Relu) => engine::Activation::Clip { lo: 0.0, hi: f32::INFINITY },
+        Some(Activation::Relu) => engine::Activation::Clip {
+            lo: 0.0,
+            hi: f32::INFINITY,
+        },
         Some(Activation::Clip { lo, hi }) => engine::Activation::Clip { lo, hi },
         Some(Activation::LeakyRelu { slope }) => engine::Activation::LeakyRelu { slope },
         Some(Activation::HardSigmoid { alpha, beta }) => {

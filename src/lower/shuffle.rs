@@ -8,7 +8,9 @@ use exbit_model::{Model, NodeId, Op};
 
 /// The views of `chain`; those that move nothing are left out.
 pub(super) fn views(model: &Model, chain: &[NodeId]) -> Vec<(Vec<usize>, Vec<usize>)> {
-    let Some((&first, &last)) = chain.first().zip(chain.last()) else { return Vec::new() };
+    let Some((&first, &last)) = chain.first().zip(chain.last()) else {
+        return Vec::new();
+    };
     let mut views = Vec::new();
     if let [c, h, w] = model.value(model.node(first).inputs[0]).shape[..] {
         views.push((vec![h, w, c], vec![2, 0, 1]));
@@ -22,21 +24,37 @@ pub(super) fn views(model: &Model, chain: &[NodeId]) -> Vec<(Vec<usize>, Vec<usi
     if let [c, h, w] = model.value(model.node(last).output).shape[..] {
         views.push((vec![c, h, w], vec![1, 2, 0]));
     }
-    let views: Vec<_> = views.into_iter().filter(|(shape, perm)| moves(shape, perm)).collect();
-    if is_identity(&views) { Vec::new() } else { views }
+    let views: Vec<_> = views
+        .into_iter()
+        .filter(|(shape, perm)| moves(shape, perm))
+        .collect();
+    if is_identity(&views) {
+        Vec::new()
+    } else {
+        views
+    }
 }
 
 /// Whether permuting moves any entry: axes of extent 1 do not count.
 fn moves(shape: &[usize], perm: &[usize]) -> bool {
-    let kept: Vec<usize> = perm.iter().copied().filter(|&axis| shape[axis] != 1).collect();
+    let kept: Vec<usize> = perm
+        .iter()
+        .copied()
+        .filter(|&axis| shape[axis] != 1)
+        .collect();
     !kept.is_sorted()
 }
 
 /// Whether the whole chain puts every entry back where it was, by running it on indices.
 fn is_identity(views: &[(Vec<usize>, Vec<usize>)]) -> bool {
-    let Some((shape, _)) = views.first() else { return true };
+    let Some((shape, _)) = views.first() else {
+        return true;
+    };
     let start: Vec<usize> = (0..shape.iter().product()).collect();
-    views.iter().fold(start.clone(), |at, (shape, perm)| permute(&at, shape, perm)) == start
+    views
+        .iter()
+        .fold(start.clone(), |at, (shape, perm)| permute(&at, shape, perm))
+        == start
 }
 
 /// The entries of a row-major array of `shape`, its axes permuted: output axis `i` is axis
@@ -49,7 +67,11 @@ pub(crate) fn permute<T: Copy>(x: &[T], shape: &[usize], perm: &[usize]) -> Vec<
     let mut out = Vec::with_capacity(x.len());
     let mut index = vec![0; perm.len()];
     for _ in 0..x.len() {
-        let at: usize = perm.iter().zip(&index).map(|(&axis, &i)| strides[axis] * i).sum();
+        let at: usize = perm
+            .iter()
+            .zip(&index)
+            .map(|(&axis, &i)| strides[axis] * i)
+            .sum();
         out.push(x[at]);
         for (i, &axis) in index.iter_mut().zip(perm).rev() {
             *i += 1;
@@ -75,17 +97,43 @@ mod tests {
     #[test]
     fn a_channel_shuffle_is_one_chain_and_a_plain_flatten_is_none() {
         let mut m = Model::new("m", "x", vec![6, 2, 2]);
-        let a = m.push("a", Op::Reshape { shape: vec![2, 3, 2, 2] }, &[m.input()]).unwrap();
-        let b = m.push("b", Op::Transpose { perm: vec![1, 0, 2, 3] }, &[a]).unwrap();
-        m.push("c", Op::Reshape { shape: vec![6, 2, 2] }, &[b]).unwrap();
+        let a = m
+            .push(
+                "a",
+                Op::Reshape {
+                    shape: vec![2, 3, 2, 2],
+                },
+                &[m.input()],
+            )
+            .unwrap();
+        let b = m
+            .push(
+                "b",
+                Op::Transpose {
+                    perm: vec![1, 0, 2, 3],
+                },
+                &[a],
+            )
+            .unwrap();
+        m.push(
+            "c",
+            Op::Reshape {
+                shape: vec![6, 2, 2],
+            },
+            &[b],
+        )
+        .unwrap();
         let chain: Vec<NodeId> = (0..3).map(NodeId).collect();
         let views = views(&m, &chain);
         // Channels 0..6 of position 0 end up interleaved: 0 3 1 4 2 5.
         let codes: Vec<usize> = (0..24).collect();
-        let out = views.iter().fold(codes, |at, (shape, perm)| permute(&at, shape, perm));
+        let out = views
+            .iter()
+            .fold(codes, |at, (shape, perm)| permute(&at, shape, perm));
         assert_eq!(out[..6], [0, 3, 1, 4, 2, 5]);
         let mut m = Model::new("m", "x", vec![6, 1, 1]);
-        m.push("flat", Op::Reshape { shape: vec![6] }, &[m.input()]).unwrap();
+        m.push("flat", Op::Reshape { shape: vec![6] }, &[m.input()])
+            .unwrap();
         assert!(super::views(&m, &[NodeId(0)]).is_empty());
     }
 }

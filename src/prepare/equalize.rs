@@ -16,7 +16,10 @@ pub fn equalize(model: &mut Model) -> usize {
     const ROUNDS: usize = 20;
     let pairs = pairs(model);
     for _ in 0..ROUNDS {
-        let moved = pairs.iter().map(|&(a, b)| equalize_pair(model, a, b)).fold(0.0, f32::max);
+        let moved = pairs
+            .iter()
+            .map(|&(a, b)| equalize_pair(model, a, b))
+            .fold(0.0, f32::max);
         if moved < 1e-3 {
             break;
         }
@@ -50,7 +53,10 @@ fn is_homogeneous(op: &Op) -> bool {
         op,
         Op::Activation(
             Activation::Relu
-                | Activation::Clip { lo: 0.0, hi: f32::INFINITY }
+                | Activation::Clip {
+                    lo: 0.0,
+                    hi: f32::INFINITY
+                }
                 | Activation::LeakyRelu { .. }
         )
     )
@@ -65,14 +71,22 @@ fn only_reader(model: &Model, value: ValueId) -> Option<NodeId> {
 
 /// One step on one pair; the largest relative change.
 fn equalize_pair(model: &mut Model, first: NodeId, second: NodeId) -> f32 {
-    let (Some(w1), Some(w2)) = (weight(model, first), weight(model, second)) else { return 0.0 };
+    let (Some(w1), Some(w2)) = (weight(model, first), weight(model, second)) else {
+        return 0.0;
+    };
     let r1: Vec<f32> = (0..w1.shape()[0]).map(|c| largest(w1.row(c))).collect();
     let mut r2 = vec![0.0f32; r1.len()];
     let groups = groups(model, second);
     each_column(w2.shape(), groups, |channel, range| {
         r2[channel] = r2[channel].max(largest(&w2.data()[range]));
     });
-    let factor = |(&a, &b): (&f32, &f32)| if a > 0.0 && b > 0.0 { (a / b).sqrt() } else { 1.0 };
+    let factor = |(&a, &b): (&f32, &f32)| {
+        if a > 0.0 && b > 0.0 {
+            (a / b).sqrt()
+        } else {
+            1.0
+        }
+    };
     let s: Vec<f32> = r1.iter().zip(&r2).map(factor).collect();
     let shape = w2.shape().to_vec();
     if let Some((weight, bias)) = parameters(model, first) {
@@ -91,7 +105,11 @@ fn equalize_pair(model: &mut Model, first: NodeId, second: NodeId) -> f32 {
 }
 
 /// Calls `visit(input channel, range of its taps)` for every row of a weight.
-fn each_column(shape: &[usize], groups: usize, mut visit: impl FnMut(usize, std::ops::Range<usize>)) {
+fn each_column(
+    shape: &[usize],
+    groups: usize,
+    mut visit: impl FnMut(usize, std::ops::Range<usize>),
+) {
     let (rows, per_row) = (shape[0], shape[1]);
     let taps: usize = shape[2..].iter().product();
     for r in 0..rows {
@@ -112,7 +130,11 @@ fn weight(model: &Model, id: NodeId) -> Option<&Tensor> {
 }
 
 fn groups(model: &Model, id: NodeId) -> usize {
-    if let Op::Conv(conv) = &model.node(id).op { conv.groups } else { 1 }
+    if let Op::Conv(conv) = &model.node(id).op {
+        conv.groups
+    } else {
+        1
+    }
 }
 
 fn parameters(model: &mut Model, id: NodeId) -> Option<(&mut Tensor, &mut Vec<f32>)> {

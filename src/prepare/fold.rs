@@ -17,22 +17,32 @@ pub fn fold(model: &Model) -> Result<Model> {
     let mut nodes: Vec<Option<Node>> = model.nodes().iter().cloned().map(Some).collect();
     let mut output = model.output();
     for i in 0..nodes.len() {
-        let Some(node) = nodes[i].as_mut() else { continue };
+        let Some(node) = nodes[i].as_mut() else {
+            continue;
+        };
         simplify(&mut node.op);
-        let Some(node) = nodes[i].clone() else { continue };
+        let Some(node) = nodes[i].clone() else {
+            continue;
+        };
         if matches!(node.op, Op::Softmax { .. }) && node.output == output {
             output = node.inputs[0];
             nodes[i] = None;
             continue;
         }
-        let before = nodes.iter().position(|n| n.as_ref().is_some_and(|n| n.output == node.inputs[0]));
+        let before = nodes
+            .iter()
+            .position(|n| n.as_ref().is_some_and(|n| n.output == node.inputs[0]));
         let alone = |j: usize, nodes: &[Option<Node>]| {
             let value = nodes[j].as_ref().map(|n| n.output);
             let reads = nodes.iter().flatten().flat_map(|n| &n.inputs);
             value != Some(output) && reads.filter(|&&v| Some(v) == value).count() == 1
         };
-        let Some(before) = before.filter(|&j| alone(j, &nodes)) else { continue };
-        let Some(mut earlier) = nodes[before].take() else { continue };
+        let Some(before) = before.filter(|&j| alone(j, &nodes)) else {
+            continue;
+        };
+        let Some(mut earlier) = nodes[before].take() else {
+            continue;
+        };
         let mut later = node.clone();
         if absorb_next(&mut earlier.op, &later.op) {
             earlier.output = later.output;
@@ -53,10 +63,15 @@ fn simplify(op: &mut Op) {
         let scale: Vec<f32> = (0..bn.gamma.len())
             .map(|c| (f64::from(bn.gamma[c]) / f64::from(bn.var[c] + bn.eps).sqrt()) as f32)
             .collect();
-        let shift = (0..scale.len()).map(|c| bn.beta[c] - bn.mean[c] * scale[c]).collect();
+        let shift = (0..scale.len())
+            .map(|c| bn.beta[c] - bn.mean[c] * scale[c])
+            .collect();
         *op = Op::Affine(Affine { scale, shift });
     } else if let Op::Activation(Activation::Relu) = op {
-        *op = Op::Activation(Activation::Clip { lo: 0.0, hi: f32::INFINITY });
+        *op = Op::Activation(Activation::Clip {
+            lo: 0.0,
+            hi: f32::INFINITY,
+        });
     }
 }
 
@@ -80,9 +95,15 @@ fn absorb_next(op: &mut Op, next: &Op) -> bool {
         }
         (
             Op::Activation(Activation::Clip { lo, hi }),
-            Op::Activation(Activation::Clip { lo: next_lo, hi: next_hi }),
+            Op::Activation(Activation::Clip {
+                lo: next_lo,
+                hi: next_hi,
+            }),
         ) => {
-            (*lo, *hi) = (lo.max(*next_lo).min(*next_hi), hi.min(*next_hi).max(*next_lo));
+            (*lo, *hi) = (
+                lo.max(*next_lo).min(*next_hi),
+                hi.min(*next_hi).max(*next_lo),
+            );
             true
         }
         (Op::Reshape { shape }, Op::Reshape { shape: next }) => {
@@ -104,8 +125,10 @@ fn absorb_previous(op: &Op, next: &mut Op) -> bool {
         }
         (Op::Affine(a), Op::Conv(conv)) if conv.window.pads == [0; 4] => {
             let rows = conv.weight.shape()[0];
-            let (per_group, taps) =
-                (rows / conv.groups, conv.window.kernel[0] * conv.window.kernel[1]);
+            let (per_group, taps) = (
+                rows / conv.groups,
+                conv.window.kernel[0] * conv.window.kernel[1],
+            );
             let first = |row: usize| row / per_group * conv.weight.shape()[1];
             let firsts: Vec<usize> = (0..rows).map(first).collect();
             scale_columns(conv.weight.data_mut(), &mut conv.bias, a, taps, &firsts);
@@ -113,7 +136,13 @@ fn absorb_previous(op: &Op, next: &mut Op) -> bool {
         }
         (Op::Affine(a), Op::Linear(linear)) => {
             let rows = linear.weight.shape()[0];
-            scale_columns(linear.weight.data_mut(), &mut linear.bias, a, 1, &vec![0; rows]);
+            scale_columns(
+                linear.weight.data_mut(),
+                &mut linear.bias,
+                a,
+                1,
+                &vec![0; rows],
+            );
             true
         }
         _ => false,
@@ -166,8 +195,8 @@ fn rebuild(model: &Model, nodes: impl Iterator<Item = Node>, output: ValueId) ->
 /// Every layer of `model` has a bias afterwards (zeros where it had none).
 pub(crate) fn with_biases(mut model: Model) -> Model {
     for id in model.layers() {
-        let (Op::Conv(Conv { weight, bias, .. })
-        | Op::Linear(Linear { weight, bias })) = model.op_mut(id)
+        let (Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias })) =
+            model.op_mut(id)
         else {
             continue;
         };

@@ -74,7 +74,10 @@ impl Network {
     /// computes it and nothing else reads it.
     pub fn is_real(&self, value: ValueId) -> bool {
         let sums = |s: &Stage| {
-            matches!(s.kind, StageKind::Layer(_) | StageKind::Add(_) | StageKind::AvgPool)
+            matches!(
+                s.kind,
+                StageKind::Layer(_) | StageKind::Add(_) | StageKind::AvgPool
+            )
         };
         value == self.model.output()
             && self.stages.iter().any(|s| s.output == value && sums(s))
@@ -122,7 +125,11 @@ pub(super) fn stages(model: Model) -> Result<Network> {
             | StageKind::Concat => Some(stage.output),
         };
     }
-    Ok(Network { model, stages, grids })
+    Ok(Network {
+        model,
+        stages,
+        grids,
+    })
 }
 
 /// The only reader of `value`, where there is just one and the value is not the output.
@@ -155,7 +162,10 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         Op::Reshape { .. } | Op::Transpose { .. } => {
             let mut chain = vec![id];
             while let Some(next) = only_reader(model, output) {
-                if !matches!(model.node(next).op, Op::Reshape { .. } | Op::Transpose { .. }) {
+                if !matches!(
+                    model.node(next).op,
+                    Op::Reshape { .. } | Op::Transpose { .. }
+                ) {
                     break;
                 }
                 chain.push(next);
@@ -165,7 +175,12 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         }
         Op::BatchNorm(_) | Op::Softmax { .. } | Op::FakeQuant(_) => return Err(no_step(node)),
     };
-    Ok(Stage { node: id, kind, inputs, output })
+    Ok(Stage {
+        node: id,
+        kind,
+        inputs,
+        output,
+    })
 }
 
 fn no_step(node: &Node) -> Error {
@@ -173,7 +188,11 @@ fn no_step(node: &Node) -> Error {
         "{} has no integer step here; supported are Softmax at the very end, Concat along channels",
         node.op.name()
     );
-    Error::new(ErrorKind::Unsupported, format!("node {}", node.name), message)
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("node {}", node.name),
+        message,
+    )
 }
 
 /// The Add that alone reads `node`'s result and whose other input is there before `node` runs:
@@ -195,7 +214,9 @@ fn residual_sum(model: &Model, id: NodeId, node: &Node) -> Option<NodeId> {
 /// polynomial: it stays a table of its own.
 fn take_activation(model: &Model, output: &mut ValueId) -> Option<Activation> {
     let next = model.node(only_reader(model, *output)?);
-    let Op::Activation(activation) = next.op else { return None };
+    let Op::Activation(activation) = next.op else {
+        return None;
+    };
     if activation == Activation::Sigmoid {
         return None;
     }
@@ -211,7 +232,9 @@ fn mark(model: &Model, stage: &Stage, taken: &mut [bool]) {
     let mut at = stage.node;
     taken[at.0] = true;
     while model.node(at).output != stage.output {
-        let Some(next) = only_reader(model, model.node(at).output) else { return };
+        let Some(next) = only_reader(model, model.node(at).output) else {
+            return;
+        };
         at = next;
         taken[at.0] = true;
     }

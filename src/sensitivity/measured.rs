@@ -26,8 +26,14 @@ pub(super) fn measure(
     let weights = layers
         .iter()
         .map(|&id| {
-            let loss = |&bits: &Bits| divergence(network, &quantized(network, id, bits), samples, progress);
-            candidates.weights.iter().map(loss).collect::<Result<Vec<f64>>>()
+            let loss = |&bits: &Bits| {
+                divergence(network, &quantized(network, id, bits), samples, progress)
+            };
+            candidates
+                .weights
+                .iter()
+                .map(loss)
+                .collect::<Result<Vec<f64>>>()
         })
         .collect::<Result<_>>()?;
     let choice = candidates.activations.len() > 1;
@@ -43,10 +49,17 @@ pub(super) fn measure(
                 let model = insert_after(&network.model, site, fake_quant(grid))?;
                 divergence(network, &model, samples, progress)
             };
-            candidates.activations.iter().map(loss).collect::<Result<Vec<f64>>>()
+            candidates
+                .activations
+                .iter()
+                .map(loss)
+                .collect::<Result<Vec<f64>>>()
         })
         .collect::<Result<_>>()?;
-    Ok(Sensitivity { weights, activations })
+    Ok(Sensitivity {
+        weights,
+        activations,
+    })
 }
 
 /// The model with the weight of one layer rounded to `bits`.
@@ -76,7 +89,11 @@ pub fn divergence(
         let float = infer(&network.model, &batch.x, batch.images);
         let other = infer(model, &batch.x, batch.images);
         let classes = float.len() / batch.images.max(1);
-        sum += float.chunks_exact(classes).zip(other.chunks_exact(classes)).map(|(p, q)| kl(p, q)).sum::<f64>();
+        sum += float
+            .chunks_exact(classes)
+            .zip(other.chunks_exact(classes))
+            .map(|(p, q)| kl(p, q))
+            .sum::<f64>();
         images += batch.images;
         progress(batch.images);
     }
@@ -86,14 +103,24 @@ pub fn divergence(
 /// `sum_k p_k log(p_k / q_k)` of two rows of logits.
 pub(crate) fn kl(p: &[f32], q: &[f32]) -> f64 {
     let (p, q) = (softmax(p), softmax(q));
-    let term = |(&p, &q): (&f64, &f64)| if p > 0.0 { p * (p / q.max(1e-300)).ln() } else { 0.0 };
+    let term = |(&p, &q): (&f64, &f64)| {
+        if p > 0.0 {
+            p * (p / q.max(1e-300)).ln()
+        } else {
+            0.0
+        }
+    };
     p.iter().zip(&q).map(term).sum()
 }
 
 /// The rounding of `grid` as an op of the float model.
 pub(crate) fn fake_quant(grid: Grid) -> Op {
     let levels = f32::from(grid.bits.levels());
-    Op::FakeQuant(FakeQuant { scale: grid.scale, zero: f32::from(grid.zero), levels })
+    Op::FakeQuant(FakeQuant {
+        scale: grid.scale,
+        zero: f32::from(grid.zero),
+        levels,
+    })
 }
 
 /// The model with `op` put behind `value`: every reader of `value` reads the result instead.

@@ -30,8 +30,8 @@ mod taylor;
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use measured::{fake_quant, kl};
 pub use measured::{divergence, insert_after};
+pub(crate) use measured::{fake_quant, kl};
 pub use rank::spearman;
 
 use crate::calibrate::{Calibration, Clipping};
@@ -89,10 +89,13 @@ impl std::str::FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Metric::ALL.into_iter().find(|m| m.name() == name).ok_or_else(|| {
-            let message = "expected f1, f2, f3, f4, f5, f6 or measured";
-            Error::new(ErrorKind::Malformed, format!("metric {name:?}"), message)
-        })
+        Metric::ALL
+            .into_iter()
+            .find(|m| m.name() == name)
+            .ok_or_else(|| {
+                let message = "expected f1, f2, f3, f4, f5, f6 or measured";
+                Error::new(ErrorKind::Malformed, format!("metric {name:?}"), message)
+            })
     }
 }
 
@@ -134,8 +137,14 @@ pub fn measure(
     match metric {
         Metric::Measured => measured::measure(network, calibration, candidates, samples, progress),
         Metric::F6 => output::measure(network, calibration, candidates, samples, seed, progress),
-        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 => {
-            taylor::measure(network, calibration, candidates, samples, metric, seed, progress)
-        }
+        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 => taylor::measure(
+            network,
+            calibration,
+            candidates,
+            samples,
+            metric,
+            seed,
+            progress,
+        ),
     }
 }

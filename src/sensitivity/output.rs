@@ -40,7 +40,10 @@ pub(super) fn measure(
                 let node = network.model.node(id);
                 let g = gradients.value(node.output).unwrap_or_default();
                 let x = tape.value(node.inputs[0]);
-                errors.iter().map(|layer| weighted(g, &infer(layer, x, 1))).collect()
+                errors
+                    .iter()
+                    .map(|layer| weighted(g, &infer(layer, x, 1)))
+                    .collect()
             };
             let site = |&s: &ValueId| -> Vec<f64> {
                 let (y, g) = (tape.value(s), gradients.value(s).unwrap_or_default());
@@ -63,11 +66,17 @@ pub(super) fn measure(
         progress(batch.images);
     }
     let half_mean = |table: &mut Vec<Vec<f64>>| {
-        table.iter_mut().flatten().for_each(|x| *x *= 0.5 / images.max(1) as f64);
+        table
+            .iter_mut()
+            .flatten()
+            .for_each(|x| *x *= 0.5 / images.max(1) as f64);
     };
     half_mean(&mut weights);
     half_mean(&mut activations);
-    Ok(Sensitivity { weights, activations })
+    Ok(Sensitivity {
+        weights,
+        activations,
+    })
 }
 
 fn walk(
@@ -82,10 +91,16 @@ fn walk(
     let model = &network.model;
     let len = model.value(model.input()).len();
     let tape = forward(model, &batch.x[i * len..(i + 1) * len], 1, Mode::Eval);
-    let seeds = [vec![(model.output(), seed::fisher(tape.output(), seed, image))]];
+    let seeds = [vec![(
+        model.output(),
+        seed::fisher(tape.output(), seed, image),
+    )]];
     let results = layers.iter().map(|&id| model.node(id).output);
     let values = sites.iter().copied().chain(results).collect();
-    let wanted = Wanted { parameters: false, values };
+    let wanted = Wanted {
+        parameters: false,
+        values,
+    };
     let gradients = backward(model, &tape, &seeds, &wanted).remove(0);
     (tape, gradients)
 }
@@ -99,7 +114,12 @@ fn error_layers(model: &Model, id: NodeId, candidates: &Candidates) -> Result<Ve
         let mut op = node.op.clone();
         if let Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) = &mut op {
             let q = quantize_weight(weight, bits, WeightRange::Mse, &[]).dequantize(weight);
-            let error = q.data().iter().zip(weight.data()).map(|(q, w)| q - w).collect();
+            let error = q
+                .data()
+                .iter()
+                .zip(weight.data())
+                .map(|(q, w)| q - w)
+                .collect();
             *weight = Tensor::new(weight.shape().to_vec(), error)?;
             *bias = None;
         }

@@ -19,7 +19,10 @@ fn ranks(x: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; x.len()];
     let mut start = 0;
     while start < order.len() {
-        let same = order[start..].iter().take_while(|&&i| x[i] == x[order[start]]).count();
+        let same = order[start..]
+            .iter()
+            .take_while(|&&i| x[i] == x[order[start]])
+            .count();
         for &i in &order[start..start + same] {
             ranks[i] = start as f64 + (same as f64 - 1.0) / 2.0;
         }

@@ -5,7 +5,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Softmax of one row of logits, in `f64`.
 pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &z| m.max(f64::from(z)));
+    let max = logits
+        .iter()
+        .fold(f64::NEG_INFINITY, |m, &z| m.max(f64::from(z)));
     let exp: Vec<f64> = logits.iter().map(|&z| (f64::from(z) - max).exp()).collect();
     let sum: f64 = exp.iter().sum();
     exp.into_iter().map(|e| e / sum).collect()
@@ -30,7 +32,10 @@ pub(super) fn fisher(logits: &[f32], seed: u64, image: usize) -> Vec<f32> {
         })
         .collect();
     let dot: f64 = root.iter().zip(&p).map(|(r, p)| r * p.sqrt()).sum();
-    root.iter().zip(&p).map(|(r, p)| (r - p * dot) as f32).collect()
+    root.iter()
+        .zip(&p)
+        .map(|(r, p)| (r - p * dot) as f32)
+        .collect()
 }
 
 /// The gradient of cross-entropy, `p - 1[label]`; without a label the network's own answer is it.
@@ -38,7 +43,10 @@ pub(super) fn cross_entropy(logits: &[f32], label: Option<usize>) -> Vec<f32> {
     let p = softmax(logits);
     let best = (0..p.len()).fold(0, |b, k| if p[k] > p[b] { k } else { b });
     let label = label.unwrap_or(best);
-    p.iter().enumerate().map(|(k, &p)| (p - f64::from(u8::from(k == label))) as f32).collect()
+    p.iter()
+        .enumerate()
+        .map(|(k, &p)| (p - f64::from(u8::from(k == label))) as f32)
+        .collect()
 }
 
 #[cfg(test)]
@@ -54,14 +62,24 @@ mod tests {
         for i in 0..n {
             let z = fisher(&logits, 7, i);
             for (row, &a) in f.iter_mut().zip(&z) {
-                row.iter_mut().zip(&z).for_each(|(f, &b)| *f += f64::from(a * b) / n as f64);
+                row.iter_mut()
+                    .zip(&z)
+                    .for_each(|(f, &b)| *f += f64::from(a * b) / n as f64);
             }
         }
         for i in 0..4 {
             for j in 0..4 {
-                let exact = if i == j { p[i] - p[i] * p[i] } else { -p[i] * p[j] };
+                let exact = if i == j {
+                    p[i] - p[i] * p[i]
+                } else {
+                    -p[i] * p[j]
+                };
                 // Entries are at most 1/4 and means of n terms: 5 deviations are about 0.01.
-                assert!((f[i][j] - exact).abs() < 0.01, "{i} {j}: {} {exact}", f[i][j]);
+                assert!(
+                    (f[i][j] - exact).abs() < 0.01,
+                    "{i} {j}: {} {exact}",
+                    f[i][j]
+                );
             }
         }
     }

@@ -6,11 +6,11 @@ use exbit_model::{NodeId, Tensor, ValueId};
 use rayon::prelude::*;
 
 use super::{Candidates, Metric, Sensitivity, seed};
+use crate::Result;
 use crate::calibrate::Calibration;
 use crate::prepare::Network;
 use crate::samples::{Batch, Samples};
 use crate::weights::{QuantizedWeight, WeightRange, quantize_weight};
-use crate::Result;
 
 /// Images whose gradients are held at once.
 const BATCH: usize = 8;
@@ -53,8 +53,10 @@ pub(super) fn measure(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Sensitivity> {
     let layers = network.layers();
-    let weights: Vec<&Tensor> =
-        layers.iter().filter_map(|&id| network.model.node(id).op.weight()).collect();
+    let weights: Vec<&Tensor> = layers
+        .iter()
+        .filter_map(|&id| network.model.node(id).op.weight())
+        .collect();
     let quantized: Vec<Vec<QuantizedWeight>> = weights
         .iter()
         .map(|w| {
@@ -70,11 +72,18 @@ pub(super) fn measure(
             candidates.activations.iter().map(at).collect()
         })
         .collect();
-    let new = |n: usize, k: usize| Sums { squares: vec![0.0; n], terms: vec![Terms::default(); k] };
-    let mut weight_sums: Vec<Sums> =
-        weights.iter().map(|w| new(w.len(), candidates.weights.len())).collect();
-    let mut site_sums: Vec<Sums> =
-        sites.iter().map(|_| new(1, candidates.activations.len())).collect();
+    let new = |n: usize, k: usize| Sums {
+        squares: vec![0.0; n],
+        terms: vec![Terms::default(); k],
+    };
+    let mut weight_sums: Vec<Sums> = weights
+        .iter()
+        .map(|w| new(w.len(), candidates.weights.len()))
+        .collect();
+    let mut site_sums: Vec<Sums> = sites
+        .iter()
+        .map(|_| new(1, candidates.activations.len()))
+        .collect();
     // The metric's own sums, and nothing more: dots cost a pass over the weights a candidate.
     let dots = matches!(metric, Metric::F1 | Metric::F2 | Metric::F3);
     let choice = candidates.activations.len() > 1;
@@ -82,14 +91,25 @@ pub(super) fn measure(
     for batch in samples.batches(BATCH) {
         let batch = batch?;
         let pass = |i: usize| {
-            gradients(network, &batch, i, images + i, metric, seed, if choice { &sites } else { &[] })
+            gradients(
+                network,
+                &batch,
+                i,
+                images + i,
+                metric,
+                seed,
+                if choice { &sites } else { &[] },
+            )
         };
         let passes: Vec<Pass> = (0..batch.images).into_par_iter().map(pass).collect();
-        weight_sums.par_iter_mut().enumerate().for_each(|(l, sums)| {
-            for pass in &passes {
-                add_weight(sums, &pass.weights[l], weights[l], &quantized[l], dots);
-            }
-        });
+        weight_sums
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(l, sums)| {
+                for pass in &passes {
+                    add_weight(sums, &pass.weights[l], weights[l], &quantized[l], dots);
+                }
+            });
         if choice {
             site_sums.par_iter_mut().enumerate().for_each(|(s, sums)| {
                 for pass in &passes {
@@ -106,9 +126,15 @@ pub(super) fn measure(
         .map(|l| weight_losses(metric, &weight_sums[l], weights[l], &quantized[l], n))
         .collect();
     let len = |s: &ValueId| network.model.value(*s).len() as f64;
-    let activations =
-        sites.iter().zip(&site_sums).map(|(s, sums)| site_losses(metric, sums, len(s), n)).collect();
-    Ok(Sensitivity { weights, activations })
+    let activations = sites
+        .iter()
+        .zip(&site_sums)
+        .map(|(s, sums)| site_losses(metric, sums, len(s), n))
+        .collect();
+    Ok(Sensitivity {
+        weights,
+        activations,
+    })
 }
 
 /// What one image gives: the gradient of each weight; each site with its gradient.
@@ -138,11 +164,22 @@ fn gradients(
         }
     };
     let seeds = [vec![(model.output(), cotangent)]];
-    let wanted = Wanted { parameters: true, values: sites.to_vec() };
+    let wanted = Wanted {
+        parameters: true,
+        values: sites.to_vec(),
+    };
     let gradients = backward(model, &tape, &seeds, &wanted).remove(0);
-    let weight = |&id: &NodeId| gradients.node(id).map(|g| g.weight.clone()).unwrap_or_default();
+    let weight = |&id: &NodeId| {
+        gradients
+            .node(id)
+            .map(|g| g.weight.clone())
+            .unwrap_or_default()
+    };
     let site = |&s: &ValueId| {
-        (tape.value(s).to_vec(), gradients.value(s).map(<[f32]>::to_vec).unwrap_or_default())
+        (
+            tape.value(s).to_vec(),
+            gradients.value(s).map(<[f32]>::to_vec).unwrap_or_default(),
+        )
     };
     Pass {
         weights: network.layers().iter().map(weight).collect(),
@@ -152,7 +189,10 @@ fn gradients(
 
 fn add_weight(sums: &mut Sums, g: &[f32], weight: &Tensor, at: &[QuantizedWeight], dots: bool) {
     if !dots {
-        sums.squares.iter_mut().zip(g).for_each(|(s, &g)| *s += f64::from(g * g));
+        sums.squares
+            .iter_mut()
+            .zip(g)
+            .for_each(|(s, &g)| *s += f64::from(g * g));
         return;
     }
     let n = weight.row_len();
@@ -160,9 +200,13 @@ fn add_weight(sums: &mut Sums, g: &[f32], weight: &Tensor, at: &[QuantizedWeight
         let mut dot = 0.0;
         for (c, &scale) in q.scale.iter().enumerate() {
             let row = c * n..(c + 1) * n;
-            let entries = weight.data()[row.clone()].iter().zip(&q.codes[row.clone()]).zip(&g[row]);
-            let sum: f32 =
-                entries.map(|((&w, &code), &g)| g * (scale * f32::from(code) - w)).sum();
+            let entries = weight.data()[row.clone()]
+                .iter()
+                .zip(&q.codes[row.clone()])
+                .zip(&g[row]);
+            let sum: f32 = entries
+                .map(|((&w, &code), &g)| g * (scale * f32::from(code) - w))
+                .sum();
             dot += f64::from(sum);
         }
         terms.add_dot(dot);
@@ -187,7 +231,10 @@ fn add_site(sums: &mut Sums, y: &[f32], g: &[f32], grids: &[Grid]) {
                 part[1] += gd * gd;
                 part[2] += d * d;
             }
-            total.iter_mut().zip(part).for_each(|(t, p)| *t += f64::from(p));
+            total
+                .iter_mut()
+                .zip(part)
+                .for_each(|(t, p)| *t += f64::from(p));
         }
         terms.add_dot(total[0]);
         terms.diagonal += total[1];
@@ -208,7 +255,13 @@ fn weight_losses(
         Metric::F1 => (terms.dot[0] / n).abs(),
         Metric::F2 => terms.dot[1] / n,
         Metric::F3 => 0.5 * terms.dot[2] / n,
-        Metric::F4 => 0.5 * squared_errors(weight, q).zip(&sums.squares).map(|(e, s)| e * s).sum::<f64>() / n,
+        Metric::F4 => {
+            0.5 * squared_errors(weight, q)
+                .zip(&sums.squares)
+                .map(|(e, s)| e * s)
+                .sum::<f64>()
+                / n
+        }
         Metric::F5 => trace / weight.len() as f64 * squared_errors(weight, q).sum::<f64>(),
         Metric::F6 | Metric::Measured => unreachable!("not a Taylor metric"),
     };
@@ -234,8 +287,13 @@ fn squared_errors<'a>(
     q: &'a QuantizedWeight,
 ) -> impl Iterator<Item = f64> + 'a {
     let n = weight.row_len();
-    weight.data().iter().zip(&q.codes).enumerate().map(move |(i, (&w, &code))| {
-        let d = f64::from(q.scale[i / n] * f32::from(code) - w);
-        d * d
-    })
+    weight
+        .data()
+        .iter()
+        .zip(&q.codes)
+        .enumerate()
+        .map(move |(i, (&w, &code))| {
+            let d = f64::from(q.scale[i / n] * f32::from(code) - w);
+            d * d
+        })
 }

@@ -34,7 +34,12 @@ impl Builder {
     pub fn new(name: &str, shape: [usize; 3], seed: u64) -> Self {
         let model = Model::new(name, "x", shape.to_vec());
         let at = model.input();
-        Self { model, random: Numbers(seed), at, count: 0 }
+        Self {
+            model,
+            random: Numbers(seed),
+            at,
+            count: 0,
+        }
     }
 
     pub fn push(&mut self, op: Op) -> ValueId {
@@ -53,12 +58,22 @@ impl Builder {
     }
 
     pub fn conv(&mut self, out: usize, window: Window, groups: usize) -> ValueId {
-        let shape = vec![out, self.channels() / groups, window.kernel[0], window.kernel[1]];
+        let shape = vec![
+            out,
+            self.channels() / groups,
+            window.kernel[0],
+            window.kernel[1],
+        ];
         let n: usize = shape.iter().product();
         let fan_in = (n / out) as f32;
         let weight = Tensor::new(shape, self.random.vec(n, (3.0 / fan_in).sqrt() * 1.3)).unwrap();
         let bias = Some(self.random.vec(out, 0.1));
-        self.push(Op::Conv(Conv { weight, bias, window, groups }))
+        self.push(Op::Conv(Conv {
+            weight,
+            bias,
+            window,
+            groups,
+        }))
     }
 
     pub fn norm(&mut self) -> ValueId {
@@ -68,7 +83,13 @@ impl Builder {
         };
         let (gamma, var) = (near_one(0.4), near_one(0.5));
         let (beta, mean) = (self.random.vec(n, 0.3), self.random.vec(n, 0.2));
-        self.push(Op::BatchNorm(BatchNorm { gamma, beta, mean, var, eps: 1e-5 }))
+        self.push(Op::BatchNorm(BatchNorm {
+            gamma,
+            beta,
+            mean,
+            var,
+            eps: 1e-5,
+        }))
     }
 
     pub fn affine(&mut self) -> ValueId {
@@ -83,9 +104,15 @@ impl Builder {
 
     pub fn linear(&mut self, out: usize) -> ValueId {
         let n = self.model.value(self.at).len();
-        let weight = Tensor::new(vec![out, n], self.random.vec(out * n, 2.0 / (n as f32).sqrt()));
+        let weight = Tensor::new(
+            vec![out, n],
+            self.random.vec(out * n, 2.0 / (n as f32).sqrt()),
+        );
         let bias = Some(self.random.vec(out, 0.1));
-        self.push(Op::Linear(Linear { weight: weight.unwrap(), bias }))
+        self.push(Op::Linear(Linear {
+            weight: weight.unwrap(),
+            bias,
+        }))
     }
 
     pub fn flatten(&mut self) -> ValueId {
@@ -133,7 +160,10 @@ pub fn residual() -> Model {
 pub fn inverted() -> Model {
     let relu6 = Activation::Clip { lo: 0.0, hi: 6.0 };
     let mut b = Builder::new("inverted", [3, 11, 10], 2);
-    b.push(Op::Pad(Pad { pads: [0, 0, 1, 1], value: 0.0 }));
+    b.push(Op::Pad(Pad {
+        pads: [0, 0, 1, 1],
+        value: 0.0,
+    }));
     b.conv(8, Window::square(3, 2, 0), 1);
     b.act(Activation::Relu);
     b.act(relu6);
@@ -146,7 +176,10 @@ pub fn inverted() -> Model {
     b.push_on(Op::Add, &[x, y]);
     b.conv(12, Window::square(5, 2, 2), 6);
     b.act(relu6);
-    b.push(Op::AvgPool(Pool { window: Window::square(2, 1, 0), count_include_pad: true }));
+    b.push(Op::AvgPool(Pool {
+        window: Window::square(2, 1, 0),
+        count_include_pad: true,
+    }));
     b.flatten();
     b.linear(20);
     b.act(Activation::Relu);
@@ -165,19 +198,39 @@ pub fn mixed() -> Model {
     b.conv(4, Window::square(1, 1, 0), 1);
     let a = b.act(Activation::LeakyRelu { slope: 0.1 });
     b.go_on_from(x);
-    let dilated = Window { dilation: [2, 2], ..Window::square(3, 1, 2) };
+    let dilated = Window {
+        dilation: [2, 2],
+        ..Window::square(3, 1, 2)
+    };
     b.conv(4, dilated, 2);
     let c = b.act(Activation::Sigmoid);
     b.push_on(Op::Concat { axis: 0 }, &[a, x, c]);
     b.affine();
     b.act(Activation::Relu);
-    let [channels, h, w] = b.model.value(b.at).shape[..] else { panic!() };
-    b.push(Op::Reshape { shape: vec![2, channels / 2, h, w] });
-    b.push(Op::Transpose { perm: vec![1, 0, 2, 3] });
-    b.push(Op::Reshape { shape: vec![channels, h, w] });
-    b.push(Op::AvgPool(Pool { window: Window::square(3, 2, 1), count_include_pad: false }));
-    b.act(Activation::HardSigmoid { alpha: 0.2, beta: 0.5 });
-    b.push(Op::Pad(Pad { pads: [1, 0, 0, 2], value: 0.5 }));
+    let [channels, h, w] = b.model.value(b.at).shape[..] else {
+        panic!()
+    };
+    b.push(Op::Reshape {
+        shape: vec![2, channels / 2, h, w],
+    });
+    b.push(Op::Transpose {
+        perm: vec![1, 0, 2, 3],
+    });
+    b.push(Op::Reshape {
+        shape: vec![channels, h, w],
+    });
+    b.push(Op::AvgPool(Pool {
+        window: Window::square(3, 2, 1),
+        count_include_pad: false,
+    }));
+    b.act(Activation::HardSigmoid {
+        alpha: 0.2,
+        beta: 0.5,
+    });
+    b.push(Op::Pad(Pad {
+        pads: [1, 0, 0, 2],
+        value: 0.5,
+    }));
     b.conv(9, Window::square(2, 1, 0), 1);
     b.act(Activation::Relu);
     b.push(Op::GlobalAvgPool);
@@ -223,7 +276,12 @@ pub fn preprocessed(model: &Model, pixels: &[u8], scale: f32, shift: f32) -> Vec
     let (channels, positions) = (shape[0], shape[1] * shape[2]);
     let image = |p: &[u8]| -> Vec<f32> {
         let x = |c: usize, i: usize| f32::from(p[i * channels + c]) * scale + shift;
-        (0..channels).flat_map(|c| (0..positions).map(move |i| x(c, i))).collect()
+        (0..channels)
+            .flat_map(|c| (0..positions).map(move |i| x(c, i)))
+            .collect()
     };
-    pixels.chunks_exact(channels * positions).flat_map(image).collect()
+    pixels
+        .chunks_exact(channels * positions)
+        .flat_map(image)
+        .collect()
 }

@@ -1,0 +1,198 @@
+//! Numbers as a person reads them: three significant digits and a unit.
+
+use serde::Serialize;
+
+/// What a budget limits and what a front is drawn over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Packed weights, in bytes.
+    WeightBytes,
+    /// The most activation bytes alive at once.
+    ActivationBytesPeak,
+    /// All activations together, in bytes.
+    ActivationBytesSum,
+    /// Weights and the activations' peak together, in bytes.
+    MemoryBytes,
+    /// Bit-operations.
+    Bops,
+    /// Time of one image, in milliseconds.
+    LatencyMs,
+}
+
+impl Quantity {
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::WeightBytes => "weights",
+            Self::ActivationBytesPeak => "peak activations",
+            Self::ActivationBytesSum => "summed activations",
+            Self::MemoryBytes => "weights and peak activations",
+            Self::Bops => "bit-operations",
+            Self::LatencyMs => "time per image",
+        }
+    }
+
+    /// An amount of it with its unit: `272 KiB`, `2.60 GBOP`, `1.25 ms`.
+    pub fn amount(self, value: f64) -> String {
+        match self {
+            Self::WeightBytes
+            | Self::ActivationBytesPeak
+            | Self::ActivationBytesSum
+            | Self::MemoryBytes => bytes(value),
+            Self::Bops => bops(value),
+            Self::LatencyMs => seconds(value * 1e-3),
+        }
+    }
+}
+
+/// Bytes in binary units: `984 B`, `272 KiB`.
+pub(crate) fn bytes(value: f64) -> String {
+    scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+/// Bit-operations: `2.60 GBOP`.
+pub(crate) fn bops(value: f64) -> String {
+    scaled(
+        value,
+        1000.0,
+        &["BOP", "kBOP", "MBOP", "GBOP", "TBOP", "PBOP"],
+    )
+}
+
+/// A count: `640`, `40.6 M`.
+pub(crate) fn count(value: f64) -> String {
+    scaled(value, 1000.0, &["", "k", "M", "G", "T"])
+}
+
+/// A time: `12.0 µs`, `1.25 ms`, `3.40 s`, `2 min 5 s`.
+pub(crate) fn seconds(value: f64) -> String {
+    if (119.95..1e9).contains(&value) {
+        let whole = value.round() as u64;
+        return format!("{} min {} s", whole / 60, whole % 60);
+    }
+    match value.abs() {
+        0.0 => "0 s".into(),
+        v if v < 1e-6 => format!("{} ns", digits(value * 1e9)),
+        v if v < 0.999_5e-3 => format!("{} µs", digits(value * 1e6)),
+        v if v < 0.999_5 => format!("{} ms", digits(value * 1e3)),
+        _ => format!("{} s", digits(value)),
+    }
+}
+
+/// A loss, a scale or another number of any size: `0.0125`, `1.2e-5`.
+pub(crate) fn real(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        v if v.is_nan() => "–".into(),
+        v if v.is_infinite() => if value > 0.0 { "∞" } else { "−∞" }.into(),
+        v if !(9.95e-4..9.995e4).contains(&v) => format!("{value:.1e}").replace('-', "−"),
+        v if v < 0.999_5 => {
+            let places = (2.0 - v.log10().floor()) as usize;
+            minus(format!("{value:.places$}"))
+        }
+        _ => digits(value),
+    }
+}
+
+/// A change: `real` with its sign, and `0` without one.
+pub(crate) fn change(value: f64) -> String {
+    if value > 0.0 {
+        format!("+{}", real(value))
+    } else {
+        real(value)
+    }
+}
+
+/// A change of bytes, with its sign.
+pub(crate) fn bytes_change(value: f64) -> String {
+    if value > 0.0 {
+        format!("+{}", bytes(value))
+    } else {
+        bytes(value)
+    }
+}
+
+/// Three significant digits of a number of at least 1 (fewer places as it grows).
+pub(crate) fn digits(value: f64) -> String {
+    minus(match value.abs() {
+        v if v < 9.995 => format!("{value:.2}"),
+        v if v < 99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    })
+}
+
+fn scaled(value: f64, factor: f64, units: &[&str]) -> String {
+    if !value.is_finite() {
+        return real(value);
+    }
+    let (mut value, mut unit) = (value, 0);
+    // 999.5 would be written as a fourth digit: it belongs to the next unit.
+    while value.abs() >= factor.min(999.5) && unit + 1 < units.len() {
+        value /= factor;
+        unit += 1;
+    }
+    let text = if unit == 0 {
+        minus(format!("{value:.0}"))
+    } else {
+        digits(value)
+    };
+    format!("{text} {}", units[unit]).trim_end().to_owned()
+}
+
+/// A true minus sign, as wide as a plus.
+fn minus(text: String) -> String {
+    text.replace('-', "−")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_size_have_three_digits_and_a_unit() {
+        let check = |written: String, expected: &str| assert_eq!(written, expected);
+        for (value, expected) in [
+            (0.0, "0 B"),
+            (984.0, "984 B"),
+            (1000.0, "0.98 KiB"),
+            (1024.0, "1.00 KiB"),
+            (278_528.0, "272 KiB"),
+            (1e6, "977 KiB"),
+            (1e30, "909494701772928256 TiB"),
+            (-2048.0, "−2.00 KiB"),
+            (f64::NAN, "–"),
+        ] {
+            check(bytes(value), expected);
+        }
+        for (value, expected) in [(640.0, "640"), (40.55e6, "40.5 M"), (999_960.0, "1.00 M")] {
+            check(count(value), expected);
+        }
+        check(bops(2.5953e9), "2.60 GBOP");
+        for (value, expected) in [
+            (0.0, "0 s"),
+            (2.5e-8, "25.0 ns"),
+            (1.2e-5, "12.0 µs"),
+            (9.999e-4, "1.00 ms"),
+            (0.0015, "1.50 ms"),
+            (3.4, "3.40 s"),
+            (125.2, "2 min 5 s"),
+        ] {
+            check(seconds(value), expected);
+        }
+        for (value, expected) in [
+            (0.0, "0"),
+            (0.01254, "0.0125"),
+            (0.5, "0.500"),
+            (-1.26e-5, "−1.3e−5"),
+            (7.0, "7.00"),
+            (1234.5, "1234"),
+            (3e9, "3.0e9"),
+            (f64::NEG_INFINITY, "−∞"),
+        ] {
+            check(real(value), expected);
+        }
+        check(change(0.25), "+0.250");
+        check(bytes_change(-512.0), "−512 B");
+    }
+}
