@@ -203,11 +203,6 @@ impl<'r, 'a> Call<'r, 'a> {
             .unwrap_or_default();
         self.import.draft.push(name, op, inputs)
     }
-
-    /// The value that input `i` is, if this node alone reads it: then what gives it may be changed.
-    pub(super) fn sole_reader(&self, i: usize) -> Option<ValueId> {
-        self.import.sole_reader(self.input(i)?)
-    }
 }
 
 /// Axis `axis` of `rank`, negative ones counted from the end.

@@ -2,14 +2,14 @@
 //! left out.
 //!
 //! What exporters write in a roundabout way is put plainly here: a Reshape to the same shape and a
-//! Transpose that undoes another give no node. Each rule gives the same numbers, and a graph
-//! without such detours passes unchanged.
+//! Transpose that undoes another give no node, and a bias in a node of its own joins its layer.
+//! Each rule gives the same numbers, and a graph without such detours passes unchanged.
 
 use std::collections::HashSet;
 
 use super::{MAX_RANK, unsupported};
 use crate::tensor::element_count;
-use crate::{Model, Op, Result, ValueId};
+use crate::{Conv, Linear, Model, Op, Result, ValueId};
 
 /// The most entries of one value of one image: 1 GiB of floats.
 const MAX_ENTRIES: usize = 1 << 28;
@@ -44,11 +44,6 @@ impl Draft {
     /// The node that gives `value`; `None` for the input.
     pub(super) fn producer(&self, value: ValueId) -> Option<&DraftNode> {
         self.nodes.get(value.0.checked_sub(1)?)
-    }
-
-    /// The same, to change its parameters.
-    pub(super) fn producer_mut(&mut self, value: ValueId) -> Option<&mut DraftNode> {
-        self.nodes.get_mut(value.0.checked_sub(1)?)
     }
 
     /// Appends a node, or finds the value that it would give.
@@ -87,20 +82,65 @@ impl Draft {
         in_order(perm.iter().map(|&i| first[i])).then(|| before.inputs[0])
     }
 
-    /// The finished model: what `output` needs, under names that differ.
-    pub(super) fn finish(self, name: &str, input: &str, output: ValueId) -> Result<Model> {
-        let mut needed = vec![false; self.shapes.len()];
-        needed[output.0] = true;
-        for (i, node) in self.nodes.iter().enumerate().rev() {
-            if needed[i + 1] {
-                node.inputs.iter().for_each(|v| needed[v.0] = true);
+    /// Makes what is added to a layer its bias, and what is added to a product part of its Affine,
+    /// where nobody else reads the layer or the product. `reads` counts the readers of each value;
+    /// the answer says which nodes are done with.
+    fn join_shifts(&mut self, reads: &[usize]) -> Vec<bool> {
+        let mut joined = vec![false; self.nodes.len()];
+        for i in 0..self.nodes.len() {
+            let (before, rest) = self.nodes.split_at_mut(i);
+            let DraftNode {
+                op: Op::Affine(affine),
+                inputs,
+                name,
+            } = &mut rest[0]
+            else {
+                continue;
+            };
+            let source = inputs[0].0;
+            let only_shifts = affine.scale.iter().all(|&s| s == 1.0);
+            if source == 0 || reads[i + 1] == 0 || reads[source] != 1 || !only_shifts {
+                continue;
+            }
+            let layer = &mut before[source - 1];
+            if let Op::Conv(Conv {
+                bias: bias @ None, ..
+            })
+            | Op::Linear(Linear {
+                bias: bias @ None, ..
+            }) = &mut layer.op
+            {
+                *bias = Some(std::mem::take(&mut affine.shift));
+                joined[i] = true;
+            } else if let Op::Affine(product) = &mut layer.op
+                && product.shift.iter().all(|&t| t == 0.0)
+                && product.scale.iter().any(|&s| s != 1.0)
+            {
+                product.shift = std::mem::take(&mut affine.shift);
+                layer.name = std::mem::take(name);
+                joined[i] = true;
             }
         }
+        joined
+    }
+
+    /// The finished model: what `output` needs, under names that differ.
+    pub(super) fn finish(mut self, name: &str, input: &str, output: ValueId) -> Result<Model> {
+        let mut reads = vec![0usize; self.shapes.len()];
+        reads[output.0] = 1;
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if reads[i + 1] > 0 {
+                node.inputs.iter().for_each(|v| reads[v.0] += 1);
+            }
+        }
+        let joined = self.join_shifts(&reads);
         let mut model = Model::new(name, input, self.shapes[0].clone());
         let mut ids = vec![model.input(); self.shapes.len()];
         let mut taken = HashSet::from([input.to_owned()]);
         for (i, node) in self.nodes.into_iter().enumerate() {
-            if needed[i + 1] {
+            if joined[i] {
+                ids[i + 1] = ids[node.inputs[0].0];
+            } else if reads[i + 1] > 0 {
                 let inputs: Vec<ValueId> = node.inputs.iter().map(|v| ids[v.0]).collect();
                 let name = unused(&node.name, i, &mut taken);
                 ids[i + 1] = model.push(name, node.op, &inputs)?;

@@ -67,26 +67,10 @@ pub(super) struct Import<'a> {
     pub(super) draft: Draft,
     pub(super) folder: Folder,
     pub(super) budget: Budget,
-    /// How often each name is read, by nodes that the output needs or as the output.
-    reads: HashMap<&'a str, usize>,
-    /// The name that each value was first bound to.
-    first_name: HashMap<ValueId, &'a str>,
 }
 
 impl<'a> Import<'a> {
-    /// The value called `name`, if it has no other name and is read once.
-    pub(super) fn sole_reader(&self, name: &str) -> Option<ValueId> {
-        let Some(Bound::Value(id)) = self.bound.get(name) else {
-            return None;
-        };
-        let own = self.first_name.get(id) == Some(&name);
-        (own && self.reads.get(name) == Some(&1)).then_some(*id)
-    }
-
     fn bind(&mut self, name: &'a str, bound: Bound<'a>) -> Result<()> {
-        if let Bound::Value(id) = bound {
-            self.first_name.entry(id).or_insert(name);
-        }
         match self.bound.insert(name, bound) {
             None => Ok(()),
             Some(_) => Err(malformed(format!("the name {name} is given twice"))),
@@ -119,7 +103,7 @@ pub(super) fn read(bytes: prost::bytes::Bytes, folder: Option<&Path>) -> Result<
     let input = input.ok_or_else(|| malformed("the graph has no input"))?;
     let (batch, shape) =
         input_shape(input).map_err(|e| e.within(format!("input {}", input.name)))?;
-    let (needed, reads) = needed(graph, output)?;
+    let needed = needed(graph, output)?;
     let mut import = Import {
         opset,
         batch,
@@ -127,8 +111,6 @@ pub(super) fn read(bytes: prost::bytes::Bytes, folder: Option<&Path>) -> Result<
         draft: Draft::new(shape)?,
         folder: Folder::new(folder),
         budget: Budget::new(len),
-        reads,
-        first_name: HashMap::new(),
     };
     import.bind(&input.name, Bound::Value(ValueId(0)))?;
     for (node, needed) in graph.node.iter().zip(needed) {
@@ -224,11 +206,8 @@ fn input_shape(input: &ValueInfo) -> Result<(Option<i64>, Vec<usize>)> {
     Ok((batch.value.filter(|&n| n > 0), shape))
 }
 
-/// Which nodes the output needs, and how often those read each name.
-fn needed<'a>(
-    graph: &'a GraphProto,
-    output: &'a str,
-) -> Result<(Vec<bool>, HashMap<&'a str, usize>)> {
+/// Which nodes the output needs.
+fn needed(graph: &GraphProto, output: &str) -> Result<Vec<bool>> {
     let mut gives = HashMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -238,18 +217,14 @@ fn needed<'a>(
         }
     }
     let mut needed = vec![false; graph.node.len()];
-    let mut reads = HashMap::from([(output, 1)]);
     let mut open = vec![output];
     while let Some(name) = open.pop() {
         let Some(&i) = gives.get(name) else { continue };
         if !std::mem::replace(&mut needed[i], true) {
-            for input in graph.node[i].input.iter().filter(|name| !name.is_empty()) {
-                *reads.entry(input).or_insert(0) += 1;
-                open.push(input);
-            }
+            open.extend(graph.node[i].input.iter().map(String::as_str));
         }
     }
-    Ok((needed, reads))
+    Ok(needed)
 }
 
 fn place(node: &NodeProto) -> String {

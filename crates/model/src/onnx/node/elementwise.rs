@@ -1,8 +1,7 @@
 //! Element-wise operators: activations, and arithmetic with constants.
 //!
-//! Exporters spell some ops out; what they mean is recognised here:
-//! - a bias added to a layer without one becomes its bias;
-//! - `x * s + t` is one Affine;
+//! Exporters spell some ops out; what they mean is recognised here (a bias added to a layer or a
+//! product in a node of its own, in `draft`):
 //! - Relu or Clip before Clip is one Clip;
 //! - `x * HardSigmoid(x)` and `x * Clip(x + 3, 0, 6) / 6`, in any order, are HardSwish.
 
@@ -79,15 +78,12 @@ fn clipped(call: &mut Call<'_, '_>, x: ValueId, lo: f32, hi: f32) -> Result<Valu
     if (lo, hi) == (f32::NEG_INFINITY, f32::INFINITY) {
         return Ok(x);
     }
-    let before = call.import.draft.producer(x).and_then(|node| {
-        let (lo, hi) = range(&node.op)?;
-        Some((node.inputs[0], lo, hi))
-    });
-    if let Some((source, first_lo, first_hi)) = before {
-        let (lo, hi) = (lo.max(first_lo), hi.min(first_hi));
-        if lo < hi {
-            return call.push(Op::Activation(Activation::Clip { lo, hi }), &[source]);
-        }
+    let (mut x, mut lo, mut hi) = (x, lo, hi);
+    while let Some(before) = call.import.draft.producer(x)
+        && let Some(first) = range(&before.op)
+        && lo.max(first.0) < hi.min(first.1)
+    {
+        (x, lo, hi) = (before.inputs[0], lo.max(first.0), hi.min(first.1));
     }
     call.push(Op::Activation(Activation::Clip { lo, hi }), &[x])
 }
@@ -98,6 +94,16 @@ fn range(op: &Op) -> Option<(f32, f32)> {
         return Some((*lo, *hi));
     }
     (op == &Op::Activation(Activation::Relu)).then_some((0.0, f32::INFINITY))
+}
+
+/// An Add of any number of values.
+pub(super) fn sum(call: &mut Call<'_, '_>) -> Result<ValueId> {
+    let mut total = call.value(0)?;
+    for i in 1..call.input_count() {
+        let next = call.value(i)?;
+        total = call.push(Op::Add, &[total, next])?;
+    }
+    Ok(total)
 }
 
 pub(super) fn arithmetic(call: &mut Call<'_, '_>) -> Result<ValueId> {
@@ -157,7 +163,7 @@ pub(super) fn arithmetic(call: &mut Call<'_, '_>) -> Result<ValueId> {
         }
     };
     if axis == 0 {
-        return push_affine(call, data, x, affine);
+        return push_affine(call, x, affine);
     }
     let rest = (0..shape.len()).filter(|&i| i != axis);
     let perm: Vec<usize> = std::iter::once(axis).chain(rest).collect();
@@ -192,43 +198,16 @@ fn broadcast_axis(dims: &[usize], shape: &[usize]) -> Result<usize> {
     Ok(image_axis)
 }
 
-fn push_affine(
-    call: &mut Call<'_, '_>,
-    input: usize,
-    x: ValueId,
-    mut affine: Affine,
-) -> Result<ValueId> {
-    let shifts_only = affine.scale.iter().all(|&s| s == 1.0);
-    let sole = call.sole_reader(input) == Some(x);
-    let Some(before) = call.import.draft.producer_mut(x) else {
-        return call.push(Op::Affine(affine), &[x]);
-    };
-    let source = before.inputs[0];
-    if let Op::Conv(crate::Conv {
-        bias: bias @ None, ..
-    })
-    | Op::Linear(crate::Linear {
-        bias: bias @ None, ..
-    }) = &mut before.op
-        && shifts_only
-        && sole
+fn push_affine(call: &mut Call<'_, '_>, x: ValueId, affine: Affine) -> Result<ValueId> {
+    // The division by 6 of a HardSwish that was spelled out.
+    if let Some(before) = call.import.draft.producer(x)
+        && let Op::Affine(first) = &before.op
+        && is_hard_swish(call, before.inputs[0])
     {
-        *bias = Some(affine.shift);
-        return Ok(x);
-    }
-    if let Op::Affine(first) = &before.op
-        && first.shift.iter().all(|&t| t == 0.0)
-    {
-        if shifts_only {
-            affine.scale.clone_from(&first.scale);
-            return call.push(Op::Affine(affine), &[source]);
-        }
-        // The division by 6 of a HardSwish that was spelled out.
         let one = |(a, b): (&f32, &f32)| (a * b - 1.0).abs() < 1e-6;
-        let cancels = first.scale.iter().zip(&affine.scale).all(one)
-            && affine.shift.iter().all(|&t| t == 0.0);
-        if cancels && is_hard_swish(call, source) {
-            return Ok(source);
+        let mut shifts = first.shift.iter().chain(&affine.shift);
+        if first.scale.iter().zip(&affine.scale).all(one) && shifts.all(|&t| t == 0.0) {
+            return Ok(before.inputs[0]);
         }
     }
     call.push(Op::Affine(affine), &[x])

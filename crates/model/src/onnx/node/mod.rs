@@ -20,7 +20,7 @@ use crate::Result;
 
 /// The operators that may read computed values, for messages.
 pub(super) const SUPPORTED: &str = "Conv, Gemm, MatMul, BatchNormalization, Relu, Clip, Max and \
-    Min with a constant, LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Add, Sub, Mul and Div with a \
+    Min with a constant, LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Add, Sum, Sub, Mul and Div with a \
     constant, Concat, Pad, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, Flatten, Reshape, \
     Squeeze, Unsqueeze, Transpose, Slice, Expand, Softmax, Identity, Dropout, Cast, \
     QuantizeLinear with DequantizeLinear, and shape arithmetic";
@@ -46,6 +46,7 @@ pub(super) fn convert<'a>(call: &mut Call<'_, 'a>) -> Result<Bound<'a>> {
         "Clip" => elementwise::clip(call)?,
         "Max" | "Min" => elementwise::extremum(call)?,
         "Add" | "Sub" | "Mul" | "Div" => elementwise::arithmetic(call)?,
+        "Sum" => elementwise::sum(call)?,
         "Concat" => shape::concat(call)?,
         "Reshape" => shape::reshape(call)?,
         "Flatten" => shape::flatten(call)?,

@@ -145,7 +145,7 @@ fn every_op_comes_back() {
     assert_eq!(parts(&again), parts(&model));
     // Names that were unique stay.
     assert!(again.nodes().iter().any(|n| n.name == "BatchNorm"));
-    assert_eq!(read(&write(&again).unwrap(), None).unwrap(), again);
+    assert!(read(&write(&again).unwrap(), None).unwrap() == again);
 }
 
 #[test]
