@@ -7,6 +7,9 @@ use std::ops::{Deref, DerefMut};
 /// How many buffers a thread keeps.
 const KEPT: usize = 64;
 
+/// Bytes of a cache line: a buffer begins with one.
+const LINE: usize = 64;
+
 thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
@@ -15,20 +18,21 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     data: Vec<f32>,
+    start: usize,
     len: usize,
 }
 
 /// A buffer of `len` floats with unspecified contents.
 pub(crate) fn take(len: usize) -> Scratch {
+    let room = len + LINE / size_of::<f32>();
     let data = FREE.with_borrow_mut(|free| {
-        let fits = (0..free.len()).filter(|&i| free[i].len() >= len);
+        let fits = (0..free.len()).filter(|&i| free[i].len() >= room);
         let tightest = fits.min_by_key(|&i| free[i].len());
         tightest.map(|i| free.swap_remove(i))
     });
-    Scratch {
-        data: data.unwrap_or_else(|| vec![0.0; len]),
-        len,
-    }
+    let data = data.unwrap_or_else(|| vec![0.0; room]);
+    let start = data.as_ptr().align_offset(LINE).min(room - len);
+    Scratch { data, start, len }
 }
 
 impl Drop for Scratch {
@@ -51,13 +55,13 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.data[..self.len]
+        &self.data[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.data[..self.len]
+        &mut self.data[self.start..self.start + self.len]
     }
 }
 

@@ -1,6 +1,10 @@
 //! Float matrix product on one thread: a safe front of the `gemm` crate, whose own entry takes
 //! raw pointers. Callers split work over threads themselves, by image.
 
+mod isa;
+pub(crate) mod shifted;
+mod vector;
+
 /// A matrix to read: `data[i * row_stride + j * col_stride]` is entry `(i, j)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -26,20 +30,32 @@ pub struct MatrixMut<'a> {
 impl<'a> Matrix<'a> {
     /// A row-major matrix over all of `data`.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self { data, shape: [rows, cols], strides: [cols, 1] }
+        Self {
+            data,
+            shape: [rows, cols],
+            strides: [cols, 1],
+        }
     }
 
     /// The transpose: the same entries, axes exchanged.
     pub fn t(self) -> Self {
         let ([rows, cols], [rs, cs]) = (self.shape, self.strides);
-        Self { data: self.data, shape: [cols, rows], strides: [cs, rs] }
+        Self {
+            data: self.data,
+            shape: [cols, rows],
+            strides: [cs, rs],
+        }
     }
 }
 
 impl<'a> MatrixMut<'a> {
     /// A row-major matrix over all of `data`.
     pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        Self { data, shape: [rows, cols], strides: [cols, 1] }
+        Self {
+            data,
+            shape: [rows, cols],
+            strides: [cols, 1],
+        }
     }
 }
 
@@ -61,9 +77,24 @@ fn fits(len: usize, shape: [usize; 2], strides: [usize; 2]) -> bool {
 pub fn gemm(c: MatrixMut<'_>, beta: f32, a: Matrix<'_>, b: Matrix<'_>) {
     let ([m, k], [kb, n]) = (a.shape, b.shape);
     assert_eq!((k, c.shape), (kb, [m, n]), "extents of a matrix product");
-    assert!(fits(a.data.len(), a.shape, a.strides), "a: {:?} in {}", a.shape, a.data.len());
-    assert!(fits(b.data.len(), b.shape, b.strides), "b: {:?} in {}", b.shape, b.data.len());
-    assert!(fits(c.data.len(), c.shape, c.strides), "c: {:?} in {}", c.shape, c.data.len());
+    assert!(
+        fits(a.data.len(), a.shape, a.strides),
+        "a: {:?} in {}",
+        a.shape,
+        a.data.len()
+    );
+    assert!(
+        fits(b.data.len(), b.shape, b.strides),
+        "b: {:?} in {}",
+        b.shape,
+        b.data.len()
+    );
+    assert!(
+        fits(c.data.len(), c.shape, c.strides),
+        "c: {:?} in {}",
+        c.shape,
+        c.data.len()
+    );
     let [crs, ccs] = c.strides;
     let apart = (ccs >= 1 && crs >= n * ccs) || (crs >= 1 && ccs >= m * crs) || m * n <= 1;
     assert!(apart, "entries of c overlap");
@@ -74,8 +105,25 @@ pub fn gemm(c: MatrixMut<'_>, beta: f32, a: Matrix<'_>, b: Matrix<'_>) {
     // slice; `c` is borrowed mutably, so it is apart from `a` and `b`, and from itself (`apart`).
     unsafe {
         gemm::gemm(
-            m, n, k, c.data.as_mut_ptr(), ccs, crs, beta != 0.0, a.data.as_ptr(), acs, ars,
-            b.data.as_ptr(), bcs, brs, beta, 1.0, false, false, false, gemm::Parallelism::None,
+            m,
+            n,
+            k,
+            c.data.as_mut_ptr(),
+            ccs,
+            crs,
+            beta != 0.0,
+            a.data.as_ptr(),
+            acs,
+            ars,
+            b.data.as_ptr(),
+            bcs,
+            brs,
+            beta,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -90,10 +138,20 @@ mod tests {
         let a: Vec<f32> = (0..m * k).map(|i| i as f32 - 4.0).collect();
         let b: Vec<f32> = (0..k * n).map(|i| 0.5 * i as f32 - 3.0).collect();
         let mut c = vec![1.0; m * n];
-        gemm(MatrixMut::new(&mut c, m, n), 2.0, Matrix::new(&a, m, k), Matrix::new(&b, k, n));
+        gemm(
+            MatrixMut::new(&mut c, m, n),
+            2.0,
+            Matrix::new(&a, m, k),
+            Matrix::new(&b, k, n),
+        );
         let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
         let mut d = vec![f32::NAN; m * n];
-        gemm(MatrixMut::new(&mut d, m, n), 0.0, Matrix::new(&a, m, k), Matrix::new(&bt, n, k).t());
+        gemm(
+            MatrixMut::new(&mut d, m, n),
+            0.0,
+            Matrix::new(&a, m, k),
+            Matrix::new(&bt, n, k).t(),
+        );
         for i in 0..m {
             for j in 0..n {
                 let dot: f32 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
@@ -107,6 +165,11 @@ mod tests {
     #[should_panic(expected = "a: [2, 2] in 3")]
     fn a_matrix_must_lie_in_its_slice() {
         let (a, mut c) = ([0.0; 3], [0.0; 4]);
-        gemm(MatrixMut::new(&mut c, 2, 2), 0.0, Matrix::new(&a, 2, 2), Matrix::new(&[0.0; 4], 2, 2));
+        gemm(
+            MatrixMut::new(&mut c, 2, 2),
+            0.0,
+            Matrix::new(&a, 2, 2),
+            Matrix::new(&[0.0; 4], 2, 2),
+        );
     }
 }

@@ -23,7 +23,10 @@ pub use bits::Bits;
 pub use conv::PackedConv;
 pub use epilogue::{Activation, Epilogue, Finish, pixel_table, regrid_table};
 #[cfg(feature = "float")]
-pub use float::{Matrix, MatrixMut, gemm};
+pub use float::{
+    Matrix, MatrixMut, gemm,
+    shifted::{ROUND, Rows, Term, dots, product},
+};
 pub use isa::Isa;
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round};

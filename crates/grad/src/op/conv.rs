@@ -1,210 +1,309 @@
-//! 2-d convolution as a matrix product over unfolded windows (im2col): per image and group,
-//! `Y = W X~`, `dX~ = W^T dY`, `dW = dY X~^T`, where column `(y, x)` of `X~` holds the window that
-//! output `(y, x)` reads. A 1x1 convolution of stride 1 is its own unfolding.
+//! 2-d convolution, without unfolding windows: a product with shifted rows (see `flat`).
+//!
+//! With `X[c][t]` the row of input channel `c` under tap `t`, and `dY` laid out alike,
+//!
+//! ```text
+//! Y[o]      = sum_{c,t} W[o][c][t] X[c][t]
+//! dX[c][p]  = sum_{o,t of phase p} W[o][c][t] dY[o][-t]
+//! dW[o][c][t] = dY[o] . X[c][t]
+//! ```
+//!
+//! A 1x1 convolution of stride 1 is a matrix product as it stands.
 
-use std::ops::Range;
+use exbit_kernels::{Matrix, MatrixMut, Rows, Term, dots, gemm, product};
+use exbit_model::Conv;
 
-use exbit_kernels::{Matrix, MatrixMut, gemm};
-use exbit_model::{Conv, Window};
-
+use super::flat::Layout;
 use super::{Seen, Site, Wants};
 use crate::scratch::{Scratch, take};
 
-/// Extents of one group of one image.
+/// Channels of one group and the planes on both sides.
 #[derive(Clone, Copy, Debug)]
-struct Geometry {
-    window: Window,
+struct Extents {
     groups: usize,
-    /// Input channels of a group, height, width.
-    input: [usize; 3],
-    /// Output channels of a group, height, width.
-    output: [usize; 3],
+    cin: usize,
+    cout: usize,
+    taps: usize,
+    input: [usize; 2],
+    output: [usize; 2],
 }
 
-impl Geometry {
+impl Extents {
     fn new(op: &Conv, site: &Site) -> Self {
         let (x, y, groups) = (site.inputs[0], site.output, op.groups);
-        let input = [x[0] / groups, x[1], x[2]];
         Self {
-            window: op.window,
             groups,
-            input,
-            output: [y[0] / groups, y[1], y[2]],
+            cin: x[0] / groups,
+            cout: y[0] / groups,
+            taps: op.window.kernel[0] * op.window.kernel[1],
+            input: [x[1], x[2]],
+            output: [y[1], y[2]],
         }
     }
 
+    fn in_plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    fn out_plane(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Entries of one image.
     fn in_len(&self) -> usize {
-        self.input.iter().product()
+        self.groups * self.cin * self.in_plane()
     }
 
     fn out_len(&self) -> usize {
-        self.output.iter().product()
+        self.groups * self.cout * self.out_plane()
     }
 
-    fn positions(&self) -> usize {
-        self.output[1] * self.output[2]
-    }
-
-    /// Rows of the unfolding: taps of one window.
-    fn taps(&self) -> usize {
-        self.input[0] * self.window.kernel[0] * self.window.kernel[1]
-    }
-
-    fn is_pointwise(&self) -> bool {
-        let w = self.window;
-        w.kernel == [1; 2] && w.stride == [1; 2] && w.pads == [0; 4]
-    }
-
-    /// The weights of group `g`: `(out, taps)`.
-    fn weight<'a>(&self, op: &'a Conv, g: usize) -> Matrix<'a> {
-        let len = self.output[0] * self.taps();
-        Matrix::new(
-            &op.weight.data()[g * len..(g + 1) * len],
-            self.output[0],
-            self.taps(),
-        )
+    /// Weights of one group.
+    fn weights(&self) -> usize {
+        self.cout * self.cin * self.taps
     }
 }
 
+fn is_pointwise(op: &Conv) -> bool {
+    let w = op.window;
+    w.kernel == [1; 2] && w.stride == [1; 2] && w.pads == [0; 4] && op.groups == 1
+}
+
 pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: usize) {
-    let geo = Geometry::new(op, site);
-    if let Some(bias) = &op.bias {
-        let channels = y.chunks_exact_mut(geo.positions().max(1));
-        channels
-            .zip(bias.iter().cycle())
-            .for_each(|(y, &b)| y.fill(b));
+    let e = Extents::new(op, site);
+    if e.in_len() == 0 || e.out_len() == 0 {
+        return;
     }
-    let keep = if op.bias.is_some() { 1.0 } else { 0.0 };
-    let mut unfolded = columns(&geo);
-    for i in 0..images * geo.groups {
-        let x = &x[i * geo.in_len()..][..geo.in_len()];
-        let y = &mut y[i * geo.out_len()..][..geo.out_len()];
-        let x = unfold(&geo, x, &mut unfolded);
-        let y = MatrixMut::new(y, geo.output[0], geo.positions());
-        gemm(y, keep, geo.weight(op, i % geo.groups), x);
+    if is_pointwise(op) {
+        return forward_pointwise(op, &e, x, y);
+    }
+    let layout = Layout::new(&op.window, e.input, e.output, images);
+    let x = put_input(&e, &layout, x);
+    let n = layout.outputs();
+    let stride = n.next_multiple_of(exbit_kernels::ROUND);
+    let mut sums = take(e.cout * stride);
+    let terms = forward_terms(&e, &layout);
+    for group in 0..e.groups {
+        let c = Rows {
+            data: &mut *sums,
+            count: e.cout,
+            stride,
+        };
+        product(
+            c,
+            weight(op, &e, group, e.cin * e.taps, e.cout),
+            group_of(&x, &e, group),
+            &terms,
+            n,
+        );
+        for (o, sums) in sums.chunks_exact(stride).enumerate() {
+            let channel = group * e.cout + o;
+            let bias = op.bias.as_ref().map_or(0.0, |bias| bias[channel]);
+            let y = &mut y[channel * e.out_plane()..];
+            layout.get_output(sums, bias, y, e.out_len());
+        }
     }
 }
 
 pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
-    let geo = Geometry::new(op, site);
-    let mut unfolded = columns(&geo);
-    for i in 0..seen.images * geo.groups {
-        let (group, out) = (i % geo.groups, i * geo.out_len()..(i + 1) * geo.out_len());
-        let dy = |c: usize| Matrix::new(&dys[c][out.clone()], geo.output[0], geo.positions());
-        if !wants.parameters.is_empty() {
-            let x = unfold(
-                &geo,
-                &seen.xs[0][i * geo.in_len()..][..geo.in_len()],
-                &mut unfolded,
-            );
-            for (c, gradient) in wants.parameters.iter_mut().enumerate() {
-                let len = geo.output[0] * geo.taps();
-                let dw = &mut gradient.weight[group * len..(group + 1) * len];
-                gemm(
-                    MatrixMut::new(dw, geo.output[0], geo.taps()),
-                    1.0,
-                    dy(c),
-                    x.t(),
-                );
-            }
-        }
-        for (c, dx) in wants.of_input() {
-            let dx = &mut dx[i * geo.in_len()..][..geo.in_len()];
-            let weight = geo.weight(op, group).t();
-            if geo.is_pointwise() {
-                let dx = MatrixMut::new(dx, geo.taps(), geo.positions());
-                gemm(dx, 0.0, weight, dy(c));
-            } else {
-                let columns = MatrixMut::new(&mut unfolded, geo.taps(), geo.positions());
-                gemm(columns, 0.0, weight, dy(c));
-                fold(&geo, &unfolded, dx);
-            }
-        }
+    let e = Extents::new(op, site);
+    if e.in_len() == 0 || e.out_len() == 0 {
+        wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
+        return;
     }
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        let channels = gradient.bias.len().max(1);
-        for (i, dy) in dy.chunks_exact(geo.positions().max(1)).enumerate() {
-            if let Some(bias) = gradient.bias.get_mut(i % channels) {
-                *bias += dy.iter().sum::<f32>();
+        add_bias_gradient(&e, dy, &mut gradient.bias);
+    }
+    if is_pointwise(op) {
+        return backward_pointwise(op, &e, seen, dys, wants);
+    }
+    let layout = Layout::new(&op.window, e.input, e.output, seen.images);
+    let x = (!wants.parameters.is_empty()).then(|| put_input(&e, &layout, seen.xs[0]));
+    for (c, dy) in dys.iter().enumerate() {
+        let dy = put_output(&e, &layout, dy);
+        if let (Some(x), Some(gradient)) = (&x, wants.parameters.get_mut(c)) {
+            add_weight_gradient(&e, &layout, x, &dy, &mut gradient.weight);
+        }
+        if let Some(dx) = &mut wants.dxs[0][c] {
+            input_gradient(op, &e, &layout, &dy, dx);
+        }
+    }
+}
+
+/// The weights of a group as the left factor of a product.
+fn weight<'a>(
+    op: &'a Conv,
+    e: &Extents,
+    group: usize,
+    stride: usize,
+    count: usize,
+) -> Rows<&'a [f32]> {
+    Rows {
+        data: &op.weight.data()[group * e.weights()..][..e.weights()],
+        count,
+        stride,
+    }
+}
+
+/// The planes of a group among those of all input channels.
+fn group_of<'a>(x: &'a Scratch, e: &Extents, group: usize) -> &'a [f32] {
+    let len = x.len() / e.groups;
+    &x[group * len..(group + 1) * len]
+}
+
+/// Every phase of every input channel, laid out.
+fn put_input(e: &Extents, layout: &Layout, x: &[f32]) -> Scratch {
+    let mut planes = take(e.groups * e.cin * layout.phases.len() * layout.len);
+    planes.fill(0.0);
+    for (i, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
+        let (channel, phase) = (i / layout.phases.len(), i % layout.phases.len());
+        layout.put_phase(
+            layout.phases[phase],
+            &x[channel * e.in_plane()..],
+            e.in_len(),
+            plane,
+        );
+    }
+    planes
+}
+
+/// Every output channel, laid out.
+fn put_output(e: &Extents, layout: &Layout, y: &[f32]) -> Scratch {
+    let mut planes = take(e.groups * e.cout * layout.len);
+    planes.fill(0.0);
+    for (channel, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
+        layout.put_output(&y[channel * e.out_plane()..], e.out_len(), plane);
+    }
+    planes
+}
+
+fn forward_terms(e: &Extents, layout: &Layout) -> Vec<Term> {
+    let mut terms = Vec::with_capacity(e.cin * e.taps);
+    for c in 0..e.cin {
+        for tap in &layout.taps {
+            let plane = (c * layout.phases.len() + tap.phase) * layout.len;
+            let b = (plane + layout.lead).wrapping_add_signed(tap.shift);
+            terms.push(Term { a: terms.len(), b });
+        }
+    }
+    terms
+}
+
+fn input_gradient(op: &Conv, e: &Extents, layout: &Layout, dy: &Scratch, dx: &mut [f32]) {
+    if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
+        dx.fill(0.0);
+    }
+    let n = layout.inputs();
+    let stride = n.next_multiple_of(exbit_kernels::ROUND);
+    let mut sums = take(e.cin * stride);
+    for (index, phase) in layout.phases.iter().enumerate() {
+        let mut terms = Vec::new();
+        for o in 0..e.cout {
+            for (t, tap) in layout
+                .taps
+                .iter()
+                .enumerate()
+                .filter(|(_, tap)| tap.phase == index)
+            {
+                let b = (o * layout.len + layout.lead).wrapping_add_signed(-tap.shift);
+                terms.push(Term {
+                    a: o * e.cin * e.taps + t,
+                    b,
+                });
+            }
+        }
+        for group in 0..e.groups {
+            let c = Rows {
+                data: &mut *sums,
+                count: e.cin,
+                stride,
+            };
+            product(
+                c,
+                weight(op, e, group, e.taps, e.cin),
+                group_of(dy, e, group),
+                &terms,
+                n,
+            );
+            for (c, sums) in sums.chunks_exact(stride).enumerate() {
+                let dx = &mut dx[(group * e.cin + c) * e.in_plane()..];
+                layout.get_phase(*phase, sums, dx, e.in_len());
             }
         }
     }
 }
 
-fn columns(geo: &Geometry) -> Scratch {
-    take(if geo.is_pointwise() {
-        0
-    } else {
-        geo.taps() * geo.positions()
-    })
-}
-
-/// Output positions along `axis` whose tap `at` falls on the input, of `size` entries.
-fn inside(window: &Window, axis: usize, at: usize, size: usize, outputs: usize) -> Range<usize> {
-    let (pad, stride) = (window.pads[axis], window.stride[axis]);
-    let tap = at * window.dilation[axis];
-    let first = pad.saturating_sub(tap).div_ceil(stride).min(outputs);
-    let end = (size + pad)
-        .saturating_sub(tap)
-        .div_ceil(stride)
-        .clamp(first, outputs);
-    first..end
-}
-
-/// The unfolding of one group of one image, `(taps, positions)`; `x` itself where it is that.
-fn unfold<'a>(geo: &Geometry, x: &'a [f32], columns: &'a mut [f32]) -> Matrix<'a> {
-    let (taps, positions) = (geo.taps(), geo.positions());
-    if geo.is_pointwise() {
-        return Matrix::new(x, taps, positions);
+fn add_weight_gradient(e: &Extents, layout: &Layout, x: &Scratch, dy: &Scratch, dw: &mut [f32]) {
+    let rows: Vec<usize> = forward_terms(e, layout).iter().map(|term| term.b).collect();
+    for (group, dw) in dw.chunks_exact_mut(e.weights()).enumerate() {
+        let dy = &group_of(dy, e, group)[layout.lead..];
+        let dy = Rows {
+            data: dy,
+            count: e.cout,
+            stride: layout.len,
+        };
+        dots(dw, dy, group_of(x, e, group), &rows, layout.outputs());
     }
-    columns.fill(0.0);
-    each_run(geo, |place, from, run| {
-        let to = &mut columns[place..place + run];
-        let step = geo.window.stride[1];
-        if step == 1 {
-            to.copy_from_slice(&x[from..from + run]);
-        } else {
-            to.iter_mut()
-                .zip(x[from..].iter().step_by(step))
-                .for_each(|(to, x)| *to = *x);
+}
+
+fn add_bias_gradient(e: &Extents, dy: &[f32], db: &mut [f32]) {
+    if db.is_empty() {
+        return;
+    }
+    for dy in dy.chunks_exact(e.out_len()) {
+        for (db, dy) in db.iter_mut().zip(dy.chunks_exact(e.out_plane())) {
+            *db += dy.iter().sum::<f32>();
         }
-    });
-    Matrix::new(columns, taps, positions)
+    }
 }
 
-/// The transpose of [`unfold`]: every entry of the unfolding added to where it was read.
-fn fold(geo: &Geometry, columns: &[f32], dx: &mut [f32]) {
-    dx.fill(0.0);
-    each_run(geo, |place, to, run| {
-        let from = &columns[place..place + run];
-        dx[to..]
-            .iter_mut()
-            .step_by(geo.window.stride[1])
-            .zip(from)
-            .for_each(|(dx, g)| *dx += g);
-    });
+fn forward_pointwise(op: &Conv, e: &Extents, x: &[f32], y: &mut [f32]) {
+    let weight = Matrix::new(op.weight.data(), e.cout, e.cin);
+    for (x, y) in x
+        .chunks_exact(e.in_len())
+        .zip(y.chunks_exact_mut(e.out_len()))
+    {
+        let keep = op.bias.as_ref().map_or(0.0, |bias| {
+            let channels = y.chunks_exact_mut(e.out_plane()).zip(bias);
+            channels.for_each(|(y, bias)| y.fill(*bias));
+            1.0
+        });
+        let x = Matrix::new(x, e.cin, e.in_plane());
+        gemm(MatrixMut::new(y, e.cout, e.out_plane()), keep, weight, x);
+    }
 }
 
-/// Calls `f(place in the unfolding, place in x, length)` for every run of outputs in a row whose
-/// tap is on the input; the places in `x` are a stride apart.
-fn each_run(geo: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
-    let (w, [channels, h, width], [_, ho, wo]) = (&geo.window, geo.input, geo.output);
-    let mut row = 0;
-    for c in 0..channels {
-        for ky in 0..w.kernel[0] {
-            let ys = inside(w, 0, ky, h, ho);
-            for kx in 0..w.kernel[1] {
-                let xs = inside(w, 1, kx, width, wo);
-                for oy in ys.clone() {
-                    let iy = oy * w.stride[0] + ky * w.dilation[0] - w.pads[0];
-                    let ix = xs.start * w.stride[1] + kx * w.dilation[1];
-                    if !xs.is_empty() {
-                        let from = (c * h + iy) * width + ix - w.pads[1];
-                        f((row * ho + oy) * wo + xs.start, from, xs.len());
-                    }
-                }
-                row += 1;
-            }
+fn backward_pointwise(op: &Conv, e: &Extents, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
+    let weight = Matrix::new(op.weight.data(), e.cout, e.cin);
+    for i in 0..seen.images {
+        let dy = |c: usize| {
+            Matrix::new(
+                &dys[c][i * e.out_len()..][..e.out_len()],
+                e.cout,
+                e.out_plane(),
+            )
+        };
+        let x = Matrix::new(
+            &seen.xs[0][i * e.in_len()..][..e.in_len()],
+            e.cin,
+            e.in_plane(),
+        );
+        for (c, gradient) in wants.parameters.iter_mut().enumerate() {
+            gemm(
+                MatrixMut::new(&mut gradient.weight, e.cout, e.cin),
+                1.0,
+                dy(c),
+                x.t(),
+            );
+        }
+        for (c, dx) in wants.of_input() {
+            let dx = &mut dx[i * e.in_len()..][..e.in_len()];
+            gemm(
+                MatrixMut::new(dx, e.cin, e.in_plane()),
+                0.0,
+                weight.t(),
+                dy(c),
+            );
         }
     }
 }

@@ -14,6 +14,7 @@ mod add;
 mod concat;
 mod conv;
 mod fake_quant;
+mod flat;
 mod linear;
 pub(crate) mod norm;
 mod pad;
