@@ -24,4 +24,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use exbit_kernels::{Activation, Bits, Epilogue, Grid, Window};
 pub use memory::ActivationBytes;
 pub use program::*;
-pub use session::{Session, StepTime};
+pub use session::{Session, StepTime, present_isas};

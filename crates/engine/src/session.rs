@@ -347,6 +347,11 @@ impl Network {
     }
 }
 
+/// The names of the instruction sets that this CPU has, the fastest first, `scalar` last.
+pub fn present_isas() -> Vec<&'static str> {
+    Isa::present().into_iter().map(Isa::name).collect()
+}
+
 fn chosen_isa() -> Result<Isa> {
     match std::env::var(ISA_VARIABLE) {
         Err(std::env::VarError::NotPresent) => Ok(Isa::best()),
@@ -357,8 +362,8 @@ fn chosen_isa() -> Result<Isa> {
 
 fn named_isa(name: &str) -> Result<Isa> {
     Isa::named(name).ok_or_else(|| {
-        let present: Vec<_> = Isa::present().into_iter().map(Isa::name).collect();
-        let message = format!("{name:?} is not there; this CPU has {}", present.join(", "));
+        let present = present_isas().join(", ");
+        let message = format!("{name:?} is not there; this CPU has {present}");
         Error::new(ErrorKind::Unsupported, ISA_VARIABLE, message)
     })
 }

@@ -42,6 +42,17 @@ pub enum Target<'a> {
     Real(&'a mut [f32]),
 }
 
+impl Target<'_> {
+    /// The number of entries.
+    #[allow(clippy::len_without_is_empty, reason = "no step writes nothing")]
+    pub fn len(&self) -> usize {
+        match self {
+            Target::Codes(codes) => codes.len(),
+            Target::Real(numbers) => numbers.len(),
+        }
+    }
+}
+
 /// `sum (a - zero) * w` over the taps inside the image, for output channel `c` at `[oy, ox]`.
 /// `weights` are `[Cout, kh, kw, Cin / groups]`.
 pub fn dot(
@@ -91,7 +102,7 @@ pub fn conv(
 
 /// Sum of two values: the epilogue with the first code as its sum.
 pub fn add(epilogue: &Epilogue, a: &[u8], b: &[u8], target: &mut Target<'_>) {
-    for (at, (&a, &b)) in a.iter().zip(b).enumerate() {
+    for (at, (&a, &b)) in a.iter().zip(b).enumerate().take(target.len()) {
         finish(epilogue, i32::from(a), 0, b, target, at);
     }
 }

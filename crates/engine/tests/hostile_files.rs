@@ -1,0 +1,162 @@
+//! Files that are no Programs, or Programs that nobody should run: always an error or a Program
+//! that runs, never a panic, never memory that the bytes do not justify.
+
+mod random;
+
+use exbit_engine::{ErrorKind, Format, Grid, Program, Session, StepKind, Value, Window};
+use random::Random;
+
+fn small(seed: u64) -> Program {
+    random::program(&mut Random::new(seed), 4)
+}
+
+/// Reads `bytes`; what is accepted must run.
+fn try_file(bytes: &[u8]) -> bool {
+    let Ok(program) = Program::from_bytes(bytes) else {
+        return false;
+    };
+    let work: u64 = program.values.iter().map(|v| v.len() as u64).sum();
+    if work < 1 << 20 {
+        let mut session = Session::with_isa(&program, "scalar").unwrap();
+        let pixels = Random::new(1).pixels(session.input_len());
+        session.run(&pixels).unwrap();
+    }
+    true
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let bytes = small(3).to_bytes().unwrap();
+    for end in 0..bytes.len().min(4000) {
+        assert!(Program::from_bytes(&bytes[..end]).is_err());
+    }
+    assert!(Program::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn mutated_files_are_errors_or_programs_that_run() {
+    let mut random = Random::new(99);
+    let files: Vec<Vec<u8>> = (0..20)
+        .map(|seed| small(seed).to_bytes().unwrap())
+        .collect();
+    let mut accepted = 0;
+    for _ in 0..6000 {
+        let mut bytes = files[random.below(files.len())].clone();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        // Most of the description lies at the end of the container's data or right before it.
+        let near = random.of(&[header, bytes.len(), bytes.len()]);
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(near);
+            match random.below(4) {
+                0 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at] = random.next() as u8,
+                2 => bytes[at] = random.of(b"0123456789,[]\"-{}"),
+                _ => {
+                    let from = random.below(near);
+                    bytes[at] = bytes[from];
+                }
+            }
+        }
+        accepted += usize::from(try_file(&bytes));
+    }
+    // Flipped weights and scales are Programs still: the test has seen both sides.
+    assert!((100..5900).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn mutated_descriptions_are_errors_or_programs_that_run() {
+    let mut random = Random::new(7);
+    let mut accepted = 0;
+    for round in 0..6000 {
+        let bytes = small(round % 20).to_bytes().unwrap();
+        let text = bytes.windows(8).position(|w| w == b"{\"name\":").unwrap();
+        let digits: Vec<usize> = (text..bytes.len())
+            .filter(|&i| bytes[i].is_ascii_digit())
+            .take(400)
+            .collect();
+        let mut bytes = bytes;
+        for _ in 0..1 + random.below(2) {
+            bytes[random.of(&digits)] = random.of(b"0123456789");
+        }
+        accepted += usize::from(try_file(&bytes));
+    }
+    assert!((50..5900).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn headers_that_promise_much_are_errors() {
+    for len in [0, 7, u64::MAX, 1 << 40, 100_000_000, 99_999_999] {
+        let mut bytes = len.to_le_bytes().to_vec();
+        bytes.extend(b"{}      ");
+        assert_eq!(
+            Program::from_bytes(&bytes).unwrap_err().kind(),
+            ErrorKind::Malformed
+        );
+    }
+    let other = b"{\"__metadata__\":{\"exbit-program\":\"2\"}}  ";
+    let bytes = [&(other.len() as u64).to_le_bytes()[..], other].concat();
+    assert_eq!(
+        Program::from_bytes(&bytes).unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+}
+
+#[test]
+fn unsound_programs_are_refused_with_their_place() {
+    let sound = || {
+        let mut program = small(11);
+        let Format::Codes(grid) = program.values[0].format else {
+            unreachable!()
+        };
+        let shape = program.values[0].shape;
+        program.values.truncate(1);
+        program.steps.truncate(1);
+        let window = Window::square(1, 1, 0);
+        program.values.push(Value {
+            shape,
+            format: Format::Codes(grid),
+        });
+        program.steps[0].kind = StepKind::MaxPool(window);
+        (
+            program.steps[0].inputs,
+            program.steps[0].output,
+            program.output,
+        ) = (vec![0], 1, 1);
+        program.check().unwrap();
+        program
+    };
+    type Spoil = fn(&mut Program);
+    let cases: [(&str, Spoil); 12] = [
+        ("program", |p| p.output = 2),
+        ("program", |p| drop(p.steps.pop())),
+        ("program", |p| p.values.clear()),
+        ("input", |p| p.input.scale.push(1.0)),
+        ("input", |p| p.input.shift[0] = f32::NAN),
+        ("input", |p| p.classes = vec!["cat".into()]),
+        ("value 1", |p| p.values[1].shape[0] = 0),
+        ("value 1", |p| {
+            p.values[1].shape = [1 << 20, 1 << 20, 1 << 20]
+        }),
+        ("value 0", |p| {
+            if let Format::Codes(Grid { scale, .. }) = &mut p.values[0].format {
+                *scale = -1.0;
+            }
+        }),
+        ("step 0 (layer0)", |p| p.steps[0].inputs = vec![1]),
+        ("step 0 (layer0)", |p| p.steps[0].inputs = vec![0, 0]),
+        ("step 0 (layer0)", |p| {
+            p.steps[0].kind = StepKind::MaxPool(Window::square(2, 1, 0))
+        }),
+    ];
+    for (place, spoil) in cases {
+        let mut program = sound();
+        spoil(&mut program);
+        let error = program.check().unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("{place}: ")),
+            "{error}"
+        );
+        assert!(Session::new(&program, 1).is_err());
+        assert!(program.to_bytes().is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! What must hold for any Program: every instruction set gives the same codes, the arena loses
+//! none, a batch is its images, and a file is its Program.
+
+mod random;
+
+use exbit_engine::{ErrorKind, Program, Session};
+use random::Random;
+
+fn programs(count: u64) -> impl Iterator<Item = (u64, Random, Program)> {
+    (0..count).map(|seed| {
+        let mut random = Random::new(seed);
+        let steps = 1 + random.below(9);
+        let program = random::program(&mut random, steps);
+        (seed, random, program)
+    })
+}
+
+#[test]
+fn every_instruction_set_gives_the_codes_of_the_definition() {
+    for (seed, mut random, program) in programs(400) {
+        let mut scalar = Session::keeping_values(&program, Some("scalar")).unwrap();
+        let pixels = random.pixels(scalar.input_len());
+        let answer = scalar.run(&pixels).unwrap().to_vec();
+        for isa in exbit_engine::present_isas() {
+            let mut session = Session::keeping_values(&program, Some(isa)).unwrap();
+            let other = session.run(&pixels).unwrap().to_vec();
+            for v in 0..program.values.len() {
+                assert_eq!(
+                    session.codes(v),
+                    scalar.codes(v),
+                    "seed {seed}, {isa}, value {v}"
+                );
+            }
+            assert_eq!(bits(&other), bits(&answer), "seed {seed}, {isa}");
+            let mut sharing = Session::with_isa(&program, isa).unwrap();
+            assert_eq!(
+                bits(sharing.run(&pixels).unwrap()),
+                bits(&answer),
+                "seed {seed}, {isa}"
+            );
+            assert!(sharing.codes(0).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_its_images_on_any_number_of_threads() {
+    for (seed, mut random, program) in programs(40) {
+        let mut one = Session::new(&program, 1).unwrap();
+        let count = random.below(7);
+        let pixels = random.pixels(count * one.input_len());
+        let images = pixels.chunks(one.input_len());
+        let single: Vec<f32> = images
+            .flat_map(|image| one.run(image).unwrap().to_vec())
+            .collect();
+        for threads in [1, 2, 3] {
+            let mut session = Session::new(&program, threads).unwrap();
+            for _ in 0..2 {
+                let batch = session.run_batch(&pixels, count).unwrap();
+                assert_eq!(bits(batch), bits(&single), "seed {seed}, {threads} threads");
+            }
+        }
+        assert!(one.run_batch(&pixels, count + 1).is_err());
+    }
+}
+
+#[test]
+fn a_file_is_its_program() {
+    for (_, _, program) in programs(100) {
+        let bytes = program.to_bytes().unwrap();
+        let read = Program::from_bytes(&bytes).unwrap();
+        assert_eq!(read, program);
+        assert_eq!(read.to_bytes().unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_saved_file_is_loaded_again_and_errors_name_it() {
+    let (_, _, program) = programs(1).next().unwrap();
+    let path = std::env::temp_dir().join(format!("exbit-engine-{}.exbit", std::process::id()));
+    program.save(&path).unwrap();
+    assert_eq!(Program::load(&path).unwrap(), program);
+    std::fs::write(&path, b"no Program").unwrap();
+    let error = Program::load(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    assert!(
+        error.to_string().starts_with(&path.display().to_string()),
+        "{error}"
+    );
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(Program::load(&path).unwrap_err().kind(), ErrorKind::Io);
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|v| v.to_bits()).collect()
+}
