@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-
+use super::jpeg;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest side of an image that is decoded.
@@ -17,6 +16,8 @@ const MAX_SIDE: usize = 1 << 14;
 /// The most pixels of an image that is decoded or resized to; the largest photo of ImageNet has
 /// 61 million.
 pub(super) const MAX_PIXELS: usize = 1 << 26;
+/// The most bytes that a decoder may hold beside: four channels of the largest image.
+const MAX_MEMORY: usize = 4 * MAX_PIXELS;
 /// The longest file that is read as one image.
 const MAX_FILE: u64 = 1 << 28;
 
@@ -101,41 +102,69 @@ pub fn decode(bytes: &[u8]) -> Result<Pixels> {
         let message = format!("longer than {MAX_FILE} bytes, the most that is read as one image");
         return Err(Error::new(ErrorKind::Unsupported, "", message));
     }
-    let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP];
-    let Some(format) = image::guess_format(bytes)
-        .ok()
-        .filter(|f| known.contains(f))
-    else {
-        let message = "not a JPEG, PNG or WebP image; convert it to one of these";
-        return Err(Error::new(ErrorKind::Unsupported, "", message));
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        // The decoder would fill the rest with grey.
-        return Err(Error::new(
-            ErrorKind::Malformed,
-            "",
-            "the JPEG is truncated: no end marker",
-        ));
-    }
-    let malformed = |e: image::ImageError| Error::new(ErrorKind::Malformed, "", e.to_string());
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE as u32);
-    limits.max_image_height = Some(MAX_SIDE as u32);
-    // Four 8-bit channels of the largest image.
-    limits.max_alloc = Some(4 * MAX_PIXELS as u64);
-    reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(malformed)?;
-    let (width, height) = decoder.dimensions();
-    check_size(height as usize, width as usize)?;
-    let coloured = decoder.color_type().has_color();
-    let image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
-    let (channels, bytes) = if coloured {
-        (3, image.into_rgb8().into_raw())
+    if bytes.starts_with(&jpeg::MAGIC) {
+        jpeg::decode(bytes)
+    } else if bytes.starts_with(b"\x89PNG\r\n\x1A\n") {
+        decode_png(bytes)
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        decode_webp(bytes)
     } else {
-        (1, image.into_luma8().into_raw())
-    };
-    Pixels::new(height as usize, width as usize, channels, bytes)
+        let message = "not a JPEG, PNG or WebP image; convert it to one of these";
+        Err(Error::new(ErrorKind::Unsupported, "", message))
+    }
+}
+
+fn decode_png(bytes: &[u8]) -> Result<Pixels> {
+    let malformed = |e: png::DecodingError| malformed("PNG", e);
+    let limits = png::Limits { bytes: MAX_MEMORY };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    let header = decoder.read_header_info().map_err(malformed)?;
+    let (height, width) = (header.height as usize, header.width as usize);
+    check_size(height, width)?;
+    let mut reader = decoder.read_info().map_err(malformed)?;
+    let samples = reader.output_color_type().0.samples();
+    let mut levels = vec![0; height * width * samples];
+    reader.next_frame(&mut levels).map_err(malformed)?;
+    without_alpha(height, width, samples, levels)
+}
+
+fn decode_webp(bytes: &[u8]) -> Result<Pixels> {
+    let malformed = |e: image_webp::DecodingError| malformed("WebP", e);
+    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(bytes)).map_err(malformed)?;
+    decoder.set_memory_limit(MAX_MEMORY);
+    let (width, height) = decoder.dimensions();
+    let (height, width) = (height as usize, width as usize);
+    check_size(height, width)?;
+    let samples = if decoder.has_alpha() { 4 } else { 3 };
+    let mut levels = vec![0; height * width * samples];
+    decoder.read_image(&mut levels).map_err(malformed)?;
+    without_alpha(height, width, samples, levels)
+}
+
+/// An image of 2 or 4 samples loses the last of each pixel.
+fn without_alpha(height: usize, width: usize, samples: usize, levels: Vec<u8>) -> Result<Pixels> {
+    if samples % 2 == 1 {
+        return Pixels::new(height, width, samples, levels);
+    }
+    let kept = samples - 1;
+    let levels = levels
+        .chunks_exact(samples)
+        .flat_map(|pixel| &pixel[..kept])
+        .copied()
+        .collect();
+    Pixels::new(height, width, kept, levels)
+}
+
+/// What a decoder of `format` found wrong.
+pub(super) fn malformed(format: &str, found: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        "",
+        format!("a broken {format}: {found}"),
+    )
 }
 
 pub(super) fn check_size(height: usize, width: usize) -> Result<()> {
@@ -150,122 +179,116 @@ pub(super) fn check_size(height: usize, width: usize) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, "", message))
 }
 
-/// Whether the markers of a JPEG lead to its end of image.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xD9;
-    let mut at = 2;
-    while let Some(step) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|&b| b == 0xFF))
-    {
-        at += step + 1;
-        let Some(&marker) = bytes.get(at) else {
-            return false;
-        };
-        match marker {
-            END_OF_IMAGE => return true,
-            // A stuffed byte or a restart marker: no segment follows; nor after a fill byte.
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
-            0xFF => {}
-            _ => {
-                let Some(&[high, low]) = bytes.get(at + 1..at + 3) else {
-                    return false;
-                };
-                at += 1 + usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
-    use image::{GrayImage, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-
     use super::*;
-    use crate::data::tests::mutations;
+    use crate::data::tests::{encode_png, mutations};
 
-    fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut out = Cursor::new(Vec::new());
-        image.into().write_to(&mut out, format).unwrap();
-        out.into_inner()
+    /// (13, 19, 3): what the fixtures show.
+    fn ramp() -> Vec<u8> {
+        (0..13 * 19)
+            .flat_map(|i| [i % 19 * 13, i / 19 * 17, 90])
+            .map(|level| level as u8)
+            .collect()
     }
 
-    fn rgb() -> RgbImage {
-        RgbImage::from_fn(19, 13, |x, y| Rgb([x as u8 * 13, y as u8 * 17, 90]))
+    fn png(samples: usize, levels: &[u8]) -> Vec<u8> {
+        encode_png(19, 13, samples, levels)
+    }
+
+    fn webp() -> Vec<u8> {
+        let mut out = Vec::new();
+        let encoder = image_webp::WebPEncoder::new(&mut out);
+        encoder
+            .encode(&ramp(), 19, 13, image_webp::ColorType::Rgb8)
+            .unwrap();
+        out
+    }
+
+    fn files() -> [Vec<u8>; 5] {
+        [
+            png(3, &ramp()),
+            webp(),
+            include_bytes!("fixtures/ramp.jpg").to_vec(),
+            include_bytes!("fixtures/ramp_progressive.jpg").to_vec(),
+            include_bytes!("fixtures/ramp_grey.jpg").to_vec(),
+        ]
     }
 
     #[test]
     fn lossless_formats_come_back_exactly() {
-        for format in [ImageFormat::Png, ImageFormat::WebP] {
-            let pixels = decode(&encode(rgb(), format)).unwrap();
+        for file in &files()[..2] {
+            let pixels = decode(file).unwrap();
             assert_eq!(
                 (pixels.height(), pixels.width(), pixels.channels()),
                 (13, 19, 3)
             );
-            assert_eq!(pixels.bytes(), rgb().as_raw().as_slice());
+            assert_eq!(pixels.bytes(), ramp());
         }
-        let clear = RgbaImage::from_pixel(3, 2, Rgba([1, 2, 3, 0]));
-        let pixels = decode(&encode(clear, ImageFormat::Png)).unwrap();
-        assert_eq!(pixels.bytes(), [1, 2, 3].repeat(6));
-        let grey = GrayImage::from_pixel(2, 2, Luma([7]));
-        let pixels = decode(&encode(grey, ImageFormat::Png)).unwrap();
-        assert_eq!((pixels.channels(), pixels.bytes()), (1, [7; 4].as_slice()));
-    }
-
-    #[test]
-    fn a_jpeg_comes_back_nearly() {
-        let bytes = encode(rgb(), ImageFormat::Jpeg);
-        let pixels = decode(&bytes).unwrap();
-        let error: i32 = pixels
-            .bytes()
-            .iter()
-            .zip(rgb().as_raw())
-            .fold(0, |sum, (&a, &b)| sum + (i32::from(a) - i32::from(b)).abs());
-        // Quality 75 of a smooth ramp: a few levels a pixel.
-        assert!(error < 4 * pixels.bytes().len() as i32, "{error}");
+        let clear: Vec<u8> = ramp()
+            .chunks(3)
+            .flat_map(|p| [p[0], p[1], p[2], 0])
+            .collect();
+        assert_eq!(decode(&png(4, &clear)).unwrap().bytes(), ramp());
+        let grey: Vec<u8> = (0..=246).collect();
+        let pixels = decode(&png(1, &grey)).unwrap();
+        assert_eq!((pixels.channels(), pixels.bytes()), (1, grey.as_slice()));
+        let veiled: Vec<u8> = grey.iter().flat_map(|&g| [g, 9]).collect();
+        assert_eq!(decode(&png(2, &veiled)).unwrap().bytes(), grey);
     }
 
     #[test]
     fn a_cut_file_is_an_error_wherever_it_is_cut() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
-            let bytes = encode(rgb(), format);
-            // The last bytes of a PNG are its end chunk, which decoders need not read.
+        for bytes in files() {
+            // The last bytes of a PNG are its end chunk, which a decoder need not read.
             for cut in 0..bytes.len() - 16 {
-                assert!(decode(&bytes[..cut]).is_err(), "{format:?} cut at {cut}");
+                assert!(
+                    decode(&bytes[..cut]).is_err(),
+                    "cut at {cut} of {}",
+                    bytes.len()
+                );
             }
         }
     }
 
     #[test]
     fn a_header_cannot_ask_for_the_memory() {
-        let mut png = encode(rgb(), ImageFormat::Png);
+        let mut png = png(3, &ramp());
         // Width and height of the IHDR chunk.
         png[16..24].copy_from_slice(&[0, 0, 0x3F, 0xFF, 0, 0, 0x3F, 0xFF]);
-        let mut sum = crc(&png[12..29]).to_be_bytes().to_vec();
-        png.splice(29..33, sum.drain(..));
-        let e = decode(&png).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Unsupported);
-        assert!(e.to_string().contains("16383x16383"), "{e}");
+        let sum = crc(&png[12..29]);
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        let mut jpeg = include_bytes!("fixtures/ramp.jpg").to_vec();
+        let frame = jpeg
+            .windows(4)
+            .position(|w| w == [0xFF, 0xC0, 0, 17])
+            .unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x3F, 0xFF, 0x3F, 0xFF]);
+        for bytes in [png, jpeg] {
+            let e = decode(&bytes).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Unsupported);
+            assert!(e.to_string().contains("16383x16383"), "{e}");
+        }
     }
 
     /// The checksum of PNG chunks.
     fn crc(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(!0u32, |sum, &b| {
-            (0..8).fold(sum ^ u32::from(b), |s, _| {
-                if s & 1 == 1 {
-                    (s >> 1) ^ 0xEDB8_8320
-                } else {
-                    s >> 1
-                }
-            })
-        })
+        let step = |s: u32, _| {
+            if s & 1 == 1 {
+                (s >> 1) ^ 0xEDB8_8320
+            } else {
+                s >> 1
+            }
+        };
+        !bytes
+            .iter()
+            .fold(!0u32, |sum, &b| (0..8).fold(sum ^ u32::from(b), step))
     }
 
     #[test]
     fn damaged_images_never_panic() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
-            for bytes in mutations(&encode(rgb(), format), 700) {
+        for file in files() {
+            for bytes in mutations(&file, 700) {
                 // Whatever it is, it is an image of the size that it says, or an error.
                 if let Ok(p) = decode(&bytes) {
                     assert_eq!(p.bytes().len(), p.height() * p.width() * p.channels());

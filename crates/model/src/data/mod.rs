@@ -12,6 +12,7 @@ mod cifar;
 mod decode;
 mod folder;
 mod idx;
+mod jpeg;
 mod order;
 mod preprocess;
 mod preset;

@@ -253,10 +253,10 @@ impl Preprocess {
             .offset
             .unwrap_or([size[0].saturating_sub(h) / 2, size[1].saturating_sub(w) / 2]);
         if first[0] + h > size[0] || first[1] + w > size[1] {
+            let [height, width] = size;
             let message = format!(
-                "{} pixels wide and {} high does not hold the {w}x{h} window at [{}, {}]; add a \
-                 `resize` to the preprocessing",
-                size[1], size[0], first[0], first[1]
+                "{width}x{height} pixels do not hold the {w}x{h} window at {first:?}; add a \
+                 `resize` to the preprocessing"
             );
             return Err(Error::new(ErrorKind::Mismatch, "", message));
         }

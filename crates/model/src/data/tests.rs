@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use image::{Rgb, RgbImage};
-
 use super::order::Random;
 use super::*;
 use crate::ErrorKind;
@@ -28,11 +26,7 @@ impl Scratch {
 
     /// A 4x3 PNG, all of one level.
     fn image(&self, name: &str, level: u8) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        RgbImage::from_pixel(4, 3, Rgb([level; 3]))
-            .save_with_format(path, image::ImageFormat::Png)
-            .unwrap();
+        self.write(name, encode_png(4, 3, 3, &[level; 36]));
     }
 }
 
@@ -59,6 +53,20 @@ pub(super) fn mutations(bytes: &[u8], count: usize) -> impl Iterator<Item = Vec<
         }
         bytes
     })
+}
+
+/// A PNG of 1 to 4 samples a pixel: grey, grey and alpha, colour, colour and alpha.
+pub(super) fn encode_png(width: u32, height: u32, samples: usize, levels: &[u8]) -> Vec<u8> {
+    use png::ColorType::{Grayscale, GrayscaleAlpha, Rgb, Rgba};
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, width, height);
+    encoder.set_color([Grayscale, GrayscaleAlpha, Rgb, Rgba][samples - 1]);
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(levels)
+        .unwrap();
+    out
 }
 
 fn cifar_records(labels: &[u8]) -> Vec<u8> {
@@ -277,7 +285,7 @@ fn batches_come_in_order_and_stop_at_a_corrupt_image() {
     assert!(error.to_string().contains("3.png"), "{error}");
     let error = set.batch(&grey(4), &[0]).unwrap_err().to_string();
     assert!(
-        error.contains("0.png") && error.contains("does not hold the 4x4 window"),
+        error.contains("0.png") && error.contains("do not hold the 4x4 window"),
         "{error}"
     );
 }
