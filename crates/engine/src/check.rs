@@ -252,13 +252,17 @@ pub(crate) fn conv_shape(conv: &Conv, x: &Value, output: &Value) -> Option<ConvS
         && width.checked_mul(conv.groups) == Some(channels);
     let fits = grouped && rows == out && conv.window.kernel == [kh, kw];
     let [oh, ow] = extents(conv.window, h, w).filter(|_| fits)?;
+    let [top, left, bottom, right] = conv.window.pads;
+    let padded = (top + h + bottom)
+        .checked_mul(left + w + right)?
+        .checked_mul(channels)?;
     let shape = ConvShape {
         input: x.shape,
         output: output.shape,
         window: conv.window,
         groups: conv.groups,
     };
-    ([oh, ow, out] == output.shape).then_some(shape)
+    ([oh, ow, out] == output.shape && padded <= MAX_BYTES / 2).then_some(shape)
 }
 
 fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) -> Check {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use exbit_kernels::{Isa, pixel_table};
+use exbit_kernels::{Isa, Scratch, pixel_table};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +42,7 @@ struct Network {
 #[derive(Debug)]
 struct Arena {
     values: Vec<u8>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// What one step took.
@@ -89,15 +89,14 @@ impl Session {
     fn build(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Result<Self> {
         program.check()?;
         let (network, values_len) = Network::new(program, isa, keeps_values);
-        let scratch_len = network
+        let mut scratch = Scratch::default();
+        network
             .steps
             .iter()
-            .map(Ready::scratch_len)
-            .max()
-            .unwrap_or(0);
+            .for_each(|step| step.reserve(&mut scratch));
         let arena = || Arena {
             values: vec![0; values_len],
-            scratch: vec![0; scratch_len],
+            scratch: scratch.clone(),
         };
         let threads = threads.max(1);
         let pool = match threads {
@@ -247,7 +246,7 @@ impl Session {
     pub fn arena_bytes(&self) -> usize {
         self.arenas
             .iter()
-            .map(|a| a.values.len() + a.scratch.len())
+            .map(|a| a.values.len() + a.scratch.len_bytes())
             .sum()
     }
 

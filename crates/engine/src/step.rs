@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use exbit_kernels::{Epilogue, Isa, PackedConv, Target, Window, regrid_table, scalar};
+use exbit_kernels::{Epilogue, Isa, PackedConv, Scratch, Target, Window, regrid_table, scalar};
 
 use crate::check::{conv_shape, epilogue};
 use crate::{Program, Step, StepKind, Value};
@@ -10,6 +10,7 @@ use crate::{Program, Step, StepKind, Value};
 /// A step, ready to run on the values of an arena.
 #[derive(Debug)]
 pub(crate) struct Ready {
+    isa: Isa,
     kernel: Kernel,
     /// Where the inputs lie, each with the bytes that a kernel may read after it.
     inputs: Vec<Range<usize>>,
@@ -51,6 +52,7 @@ impl Ready {
         let output = &program.values[step.output];
         let start = places[step.output].start;
         Self {
+            isa,
             kernel: Kernel::new(isa, program, step),
             inputs: step.inputs.iter().map(|&v| places[v].clone()).collect(),
             output: output.grid().map(|_| start..start + output.len()),
@@ -85,28 +87,26 @@ impl Ready {
         }
     }
 
-    /// The scratch bytes that it takes.
-    pub(crate) fn scratch_len(&self) -> usize {
+    /// Grows `scratch` to what a run takes.
+    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
         if let Kernel::Conv(conv) = &self.kernel {
-            conv.scratch_len()
-        } else {
-            0
+            conv.reserve(scratch);
         }
     }
 
     /// Runs it on the values in `arena`; a real output goes to `answer`.
-    pub(crate) fn run(&self, arena: &mut [u8], scratch: &mut [u8], answer: &mut [f32]) {
+    pub(crate) fn run(&self, arena: &mut [u8], scratch: &mut Scratch, answer: &mut [f32]) {
         if let Kernel::Concat(parts, channels) = &self.kernel {
             return self.concat(parts, *channels, arena);
         }
-        let second = self.inputs.get(1).cloned();
+        let (isa, second) = (self.isa, self.inputs.get(1).cloned());
         let (x, r, y) = borrow(arena, self.inputs[0].clone(), second, self.output.clone());
         match (&self.kernel, y) {
             (Kernel::Conv(conv), Some(y)) => conv.run(x, r, scratch, Target::Codes(y)),
             (Kernel::Conv(conv), None) => conv.run(x, r, scratch, Target::Real(answer)),
             (Kernel::Add(e), y) => {
                 let mut target = y.map_or(Target::Real(answer), Target::Codes);
-                scalar::add(e, x, r.unwrap_or(x), &mut target);
+                exbit_kernels::add(isa, e, x, r.unwrap_or(x), &mut target);
             }
             (
                 Kernel::AvgPool {
@@ -119,9 +119,20 @@ impl Ready {
                 y,
             ) => {
                 let mut target = y.map_or(Target::Real(answer), Target::Codes);
-                scalar::average_pool(*shape, *window, *padded, *zero, means, x, &mut target);
+                exbit_kernels::average_pool(
+                    isa,
+                    *shape,
+                    *window,
+                    *padded,
+                    *zero,
+                    means,
+                    x,
+                    &mut target,
+                );
             }
-            (Kernel::MaxPool { shape, window }, Some(y)) => scalar::max_pool(*shape, *window, x, y),
+            (Kernel::MaxPool { shape, window }, Some(y)) => {
+                exbit_kernels::max_pool(isa, *shape, *window, x, y)
+            }
             (Kernel::Table(codes), Some(y)) => scalar::lookup(codes, x, y),
             (
                 Kernel::Pad {

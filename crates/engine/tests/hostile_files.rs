@@ -17,9 +17,9 @@ fn try_file(bytes: &[u8]) -> bool {
     };
     let work: u64 = program.values.iter().map(|v| v.len() as u64).sum();
     if work < 1 << 20 {
-        let mut session = Session::with_isa(&program, "scalar").unwrap();
+        let mut session = Session::with_isa(&program, "scalar").expect("scalar is everywhere");
         let pixels = Random::new(1).pixels(session.input_len());
-        session.run(&pixels).unwrap();
+        session.run(&pixels).expect("as long as the input");
     }
     true
 }

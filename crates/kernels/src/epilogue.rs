@@ -23,6 +23,8 @@
 //! A sum of two values is the same with the first code as `acc`, `scale_w = 1` and
 //! `bias = -zero_a * scale_a`; a mean of `n` codes is the same with `scale_w = 1 / n`.
 
+use std::ops::Range;
+
 use crate::{Grid, clip_round};
 
 /// What follows a sum, before rounding.
@@ -218,6 +220,100 @@ impl Epilogue {
             panic!("this step makes codes")
         };
         activation.apply(self.sum(acc, c, r))
+    }
+
+    /// The codes of neighbouring `channels`: [`Epilogue::code`] of each.
+    #[inline(always)]
+    pub(crate) fn codes(
+        &self,
+        sums: &[i32],
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        codes: &mut [u8],
+    ) {
+        match self.finish {
+            Finish::Clip { lo, hi } => {
+                self.each(sums, channels, residual, codes, |t| clip_round(t, lo, hi));
+            }
+            Finish::Curve {
+                activation,
+                inverse_scale,
+                zero,
+                levels,
+            } => {
+                let code = |y: f32| clip_round(y * inverse_scale + zero, 0.0, levels);
+                match activation {
+                    Activation::LeakyRelu { slope } => {
+                        let y = |t| Activation::LeakyRelu { slope }.apply(t);
+                        self.each(sums, channels, residual, codes, |t| code(y(t)));
+                    }
+                    Activation::HardSwish => {
+                        let y = |t| Activation::HardSwish.apply(t);
+                        self.each(sums, channels, residual, codes, |t| code(y(t)));
+                    }
+                    Activation::Clip { .. } | Activation::HardSigmoid { .. } => {
+                        self.each(sums, channels, residual, codes, |t| {
+                            code(activation.apply(t))
+                        });
+                    }
+                }
+            }
+            Finish::Real { .. } => panic!("this step makes real numbers"),
+        }
+    }
+
+    /// The real results of neighbouring `channels`: [`Epilogue::real`] of each.
+    #[inline(always)]
+    pub(crate) fn reals(
+        &self,
+        sums: &[i32],
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        reals: &mut [f32],
+    ) {
+        let Finish::Real { activation } = self.finish else {
+            panic!("this step makes codes")
+        };
+        self.each(sums, channels, residual, reals, |t| activation.apply(t));
+    }
+
+    /// `finish` of each `t`, in a form that the compiler vectorizes.
+    #[inline(always)]
+    fn each<T>(
+        &self,
+        sums: &[i32],
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        out: &mut [T],
+        finish: impl Fn(f32) -> T,
+    ) {
+        let constants = self.m[channels.clone()].iter().zip(&self.b[channels]);
+        let sums = sums
+            .iter()
+            .zip(constants)
+            .map(|(&acc, (m, b))| acc as f32 * m + b);
+        match self.m_r.zip(residual) {
+            None => out
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(out, t)| *out = finish(t)),
+            Some((m_r, r)) => {
+                let sums = sums.zip(r).map(|(t, &r)| t + f32::from(r) * m_r);
+                out.iter_mut()
+                    .zip(sums)
+                    .for_each(|(out, t)| *out = finish(t));
+            }
+        }
+    }
+
+    /// Whether `t` of channel `c` with these `weights` stays within `i32` for any codes, so that
+    /// it can be rounded before it is clipped.
+    pub(crate) fn stays_whole(&self, c: usize, weights: &[i8]) -> bool {
+        let sum: u64 = weights.iter().map(|&w| u64::from(w.unsigned_abs())).sum();
+        let size = |v: f32| f64::from(v.abs());
+        let m_r = self.m_r.unwrap_or(0.0);
+        // Half of the range is left for rounding on the way.
+        (sum as f64 * size(self.m[c]) + size(m_r)) * 255.0 + size(self.b[c]) < 2f64.powi(30)
     }
 
     /// Whether no sum within `±2^31` can leave the finite numbers on its way; the activation is

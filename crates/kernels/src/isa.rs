@@ -1,12 +1,20 @@
 //! Which instructions the kernels use: the one place that asks the CPU.
 
+#[cfg(target_arch = "x86_64")]
+use crate::x86::{Avx2, Avx512Vnni};
+
 /// A set of instructions that this CPU has: it can only be got from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Isa(Level);
+pub struct Isa(pub(crate) Level);
 
+/// What an [`Isa`] is; each token is the proof that the CPU has its instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
 }
 
 impl Isa {
@@ -15,7 +23,14 @@ impl Isa {
 
     /// All that this CPU has, the fastest first, the definition last.
     pub fn present() -> Vec<Isa> {
-        vec![Self::SCALAR]
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(Avx512Vnni::detect().map(|token| Isa(Level::Avx512Vnni(token))));
+            all.extend(Avx2::detect().map(|token| Isa(Level::Avx2(token))));
+        }
+        all.push(Self::SCALAR);
+        all
     }
 
     /// The fastest that this CPU has.
@@ -32,7 +47,40 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni(_) => "avx512vnni",
         }
+    }
+
+    /// Runs plain code compiled for these instructions, if it is inlined into the closure: loops
+    /// that the compiler vectorizes by itself need no other kernel.
+    #[inline(always)]
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.0 {
+            Level::Scalar => work(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => token.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni(token) => token.run(work),
+        }
+    }
+}
+
+/// Does nothing but multiply and add codes in registers, `rounds` times over, and says how many
+/// multiply-accumulates that were: divided by the time it took, the most that `isa` can do.
+pub fn peak(isa: Isa, rounds: usize) -> u64 {
+    match isa.0 {
+        Level::Scalar => {
+            let sum = (0..rounds).fold(0i32, |sum, i| sum.wrapping_add(i as i32 * 3));
+            std::hint::black_box(sum);
+            rounds as u64
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(token) => token.peak(rounds),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni(token) => token.peak(rounds),
     }
 }
 
@@ -44,6 +92,7 @@ mod tests {
     fn every_present_one_is_found_by_its_name() {
         for isa in Isa::present() {
             assert_eq!(Isa::named(isa.name()), Some(isa));
+            assert_eq!(isa.run(|| 7), 7);
         }
         assert_eq!(Isa::named("mmx"), None);
     }

@@ -10,24 +10,31 @@
 
 mod bits;
 mod conv;
+mod depthwise;
+mod elementwise;
 mod epilogue;
 #[cfg(feature = "float")]
 mod float;
 mod isa;
+mod lines;
 mod pack;
 mod quantize;
 pub mod scalar;
+mod tiles;
 mod window;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use bits::Bits;
-pub use conv::PackedConv;
+pub use conv::{PackedConv, Scratch};
+pub use elementwise::{add, average_pool, max_pool};
 pub use epilogue::{Activation, Epilogue, Finish, pixel_table, regrid_table};
 #[cfg(feature = "float")]
 pub use float::{
     Matrix, MatrixMut, gemm,
     shifted::{ROUND, Rows, Term, dots, product},
 };
-pub use isa::Isa;
+pub use isa::{Isa, peak};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round};
 pub use scalar::{ConvShape, Target};

@@ -51,6 +51,15 @@ impl Target<'_> {
             Target::Real(numbers) => numbers.len(),
         }
     }
+
+    /// `len` entries from `first` on.
+    #[inline(always)]
+    pub(crate) fn part(&mut self, first: usize, len: usize) -> Target<'_> {
+        match self {
+            Target::Codes(codes) => Target::Codes(&mut codes[first..first + len]),
+            Target::Real(numbers) => Target::Real(&mut numbers[first..first + len]),
+        }
+    }
 }
 
 /// `sum (a - zero) * w` over the taps inside the image, for output channel `c` at `[oy, ox]`.
@@ -145,6 +154,7 @@ pub fn average_pool(
 }
 
 /// Maximum over the taps inside the image, of which there is at least one.
+#[inline(always)]
 pub fn max_pool([h, w, channels]: [usize; 3], window: Window, input: &[u8], output: &mut [u8]) {
     let extents = window.output(h, w).unwrap_or_default();
     for (position, (oy, ox)) in positions(extents).enumerate() {

@@ -51,7 +51,7 @@ impl Random {
     }
 
     fn bits(&mut self) -> Bits {
-        Bits::new(self.of(&[1, 2, 3, 4, 5, 6, 7, 8, 8, 8])).unwrap()
+        Bits::new(self.of(&[1, 2, 3, 4, 5, 6, 7, 8, 8, 8])).expect("1 to 8 bits")
     }
 
     fn activation(&mut self) -> Activation {

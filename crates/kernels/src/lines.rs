@@ -1,0 +1,133 @@
+//! The lines of an input as kernels see them: as they lie, or a few at a time copied between
+//! margins of the code of zero, so that no kernel knows where an image ends.
+
+use crate::conv::Scratch;
+use crate::{ConvShape, SLACK};
+
+/// Bytes of the lines copied at a time: half of a common L1 cache.
+const LINE_BYTES: usize = 16 * 1024;
+
+/// A code of an activation as a kernel reads it.
+pub(crate) trait Lane: Copy + Default + From<u8> {
+    /// The codes themselves, where they need no widening.
+    fn in_place(codes: &[u8]) -> Option<&[Self]>;
+    /// Code by code.
+    fn widen(codes: &[u8], lanes: &mut [Self]);
+    /// The part of the scratch that holds such codes.
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self>;
+}
+
+impl Lane for u8 {
+    fn in_place(codes: &[u8]) -> Option<&[Self]> {
+        Some(codes)
+    }
+
+    #[inline(always)]
+    fn widen(codes: &[u8], lanes: &mut [Self]) {
+        lanes.copy_from_slice(codes);
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.bytes
+    }
+}
+
+impl Lane for i16 {
+    fn in_place(_: &[u8]) -> Option<&[Self]> {
+        None
+    }
+
+    #[inline(always)]
+    fn widen(codes: &[u8], lanes: &mut [Self]) {
+        lanes
+            .iter_mut()
+            .zip(codes)
+            .for_each(|(lane, &code)| *lane = code.into());
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.words
+    }
+}
+
+/// The lines of the input as kernels see them: as they lie, or copied between margins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines {
+    pub(crate) copied: bool,
+    /// Codes of a line, margins included.
+    pub(crate) len: usize,
+    /// Lines of output made from one copy.
+    pub(crate) outputs: usize,
+    /// Lines of input that make them.
+    pub(crate) inputs: usize,
+}
+
+impl Lines {
+    pub(crate) fn new<L: Lane>(shape: &ConvShape) -> Self {
+        let [_, w, channels] = shape.input;
+        let window = shape.window;
+        let [_, left, _, right] = window.pads;
+        let copied = window.pads != [0; 4] || L::in_place(&[]).is_none();
+        let len = (left + w + right) * channels;
+        let height = shape.output[0];
+        let inputs = |outputs: usize| {
+            (outputs - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
+        };
+        let fits = |n: &usize| inputs(*n) * len * size_of::<L>() <= LINE_BYTES;
+        let most = (1..=height).take_while(fits).last().unwrap_or(1);
+        // Copies of nearly equal size.
+        let outputs = if copied {
+            height.div_ceil(height.div_ceil(most))
+        } else {
+            height
+        };
+        Self {
+            copied,
+            len,
+            outputs,
+            inputs: inputs(outputs),
+        }
+    }
+
+    /// The codes from line `y` on, the margin counted, where they can be read as they lie.
+    pub(crate) fn in_place<'a, L: Lane>(&self, input: &'a [u8], y: usize) -> Option<&'a [L]> {
+        let codes = L::in_place(input).filter(|_| !self.copied)?;
+        Some(&codes[y * self.len..])
+    }
+
+    /// Grows `scratch` to what a copy takes.
+    pub(crate) fn reserve<L: Lane>(&self, scratch: &mut Scratch) {
+        if self.copied {
+            let held = L::scratch(scratch);
+            held.resize(held.len().max(self.inputs * self.len + SLACK), L::default());
+        }
+    }
+
+    /// Copies the lines of input that make one copy's outputs, the first of them at `y` with the
+    /// margin counted.
+    #[inline(always)]
+    pub(crate) fn copy<L: Lane>(
+        &self,
+        shape: &ConvShape,
+        zero: u8,
+        input: &[u8],
+        y: usize,
+        copy: &mut [L],
+    ) {
+        let [h, w, channels] = shape.input;
+        let [top, left, ..] = shape.window.pads;
+        let zero = L::from(zero);
+        for (line, y) in copy.chunks_exact_mut(self.len).zip(y..y + self.inputs) {
+            match y.checked_sub(top).filter(|&y| y < h) {
+                None => line.fill(zero),
+                Some(y) => {
+                    let (before, line) = line.split_at_mut(left * channels);
+                    let (codes, after) = line.split_at_mut(w * channels);
+                    before.fill(zero);
+                    L::widen(&input[y * w * channels..][..w * channels], codes);
+                    after.fill(zero);
+                }
+            }
+        }
+    }
+}

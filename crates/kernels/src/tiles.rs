@@ -1,0 +1,391 @@
+//! Dense convolution as products of tiles: some pixels by some channels at a time.
+//!
+//! No matrix is built. What the window of a pixel covers is a few runs of neighbouring codes (one
+//! for each row of the window where its taps are neighbours), at the same distances for every
+//! pixel: so a kernel is given where its pixels begin, and the distances. Where the window reaches
+//! outside the image, a few lines of the input are first copied between margins (`lines`);
+//! `sum a * w - zero * sum w` is then the sum that the definition asks for.
+//!
+//! Weights are packed in panels of up to four blocks of 16 channels, for each
+//! `[run][length / D][channel][D]`, where `D` codes make one multiply-accumulate instruction. Runs
+//! and channels are filled up with zero weights: what a kernel reads there does not matter.
+
+use std::ops::Range;
+
+use crate::conv::Scratch;
+use crate::lines::{Lane, Lines};
+use crate::{ConvShape, Epilogue, Finish, Target};
+
+/// Channels of a block.
+pub(crate) const BLOCK: usize = 16;
+/// The most blocks of a panel.
+const MAX_BLOCKS: usize = 4;
+/// The most pixels of a tile, over all kernels and panels.
+const MAX_ROWS: usize = 12;
+/// A kernel that multiplies tiles, and the form in which it wants both sides.
+pub(crate) trait Micro: Copy {
+    /// A code of an activation.
+    type Lane: Lane;
+    /// A code of a weight.
+    type Weight: Copy + Default + From<i8>;
+    /// Codes along the depth that one instruction sums.
+    const DEPTH: usize;
+    /// The kernel's name.
+    const NAME: &'static str;
+    /// The most blocks of its panels.
+    const BLOCKS: usize;
+    /// Pixels of its tiles for a panel of 1, 2, 3 and 4 blocks, the largest first.
+    const ROWS: [[usize; 3]; MAX_BLOCKS];
+
+    /// The sums of a tile: `sums[pixel * 16 * blocks + channel]`.
+    fn sums(self, tile: &Tile<'_, Self::Lane, Self::Weight>, sums: &mut [i32]);
+
+    /// The codes of a tile.
+    fn codes(self, tile: &Tile<'_, Self::Lane, Self::Weight>, out: &mut ClipOut<'_>);
+
+    /// Runs plain code compiled for its instructions.
+    fn run<R>(self, work: impl FnOnce() -> R) -> R;
+}
+
+/// One product of tiles.
+pub(crate) struct Tile<'a, L, W> {
+    pub(crate) codes: &'a [L],
+    /// Where the pixels begin in `codes`; from 1 to as many as `class` has.
+    pub(crate) pixels: &'a [usize],
+    /// Which of the kernel's three tile heights, 0 the largest.
+    pub(crate) class: usize,
+    /// Where the runs of a pixel begin, from its beginning.
+    pub(crate) runs: &'a [usize],
+    /// The length of a run, in instructions.
+    pub(crate) steps: usize,
+    /// One panel.
+    pub(crate) weights: &'a [W],
+    /// Where the sums begin, one per channel of the panel; says how many blocks there are.
+    pub(crate) start: &'a [i32],
+}
+
+impl<L, W> Tile<'_, L, W> {
+    /// Where the last run of the last pixel begins.
+    pub(crate) fn reach(&self) -> usize {
+        let last = |places: &[usize]| places.iter().max().copied().unwrap_or(0);
+        last(self.pixels) + last(self.runs)
+    }
+
+    /// Where `R` pixels begin. Those that are not there are the first one again: a kernel computes
+    /// them and does not store them.
+    #[inline(always)]
+    pub(crate) fn pointers<const R: usize>(&self) -> [*const L; R] {
+        let place = |r: usize| *self.pixels.get(r).unwrap_or(&self.pixels[0]);
+        std::array::from_fn(|r| self.codes.as_ptr().wrapping_add(place(r)))
+    }
+}
+
+/// Where the codes of a tile go, and through which clip.
+pub(crate) struct ClipOut<'a> {
+    /// One per channel of the panel, the last block filled up.
+    pub(crate) m: &'a [f32],
+    /// One per channel of the panel, the last block filled up.
+    pub(crate) b: &'a [f32],
+    /// Factor and codes of a residual, laid out as `codes`.
+    pub(crate) residual: Option<(f32, &'a [u8])>,
+    pub(crate) lo: f32,
+    pub(crate) hi: f32,
+    /// Pixel `p` has its codes from `p * stride` on.
+    pub(crate) codes: &'a mut [u8],
+    /// Channels of the whole output.
+    pub(crate) stride: usize,
+    /// Channels of the panel that exist.
+    pub(crate) channels: usize,
+}
+
+/// A dense or grouped convolution packed for one kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed<M: Micro> {
+    micro: M,
+    shape: ConvShape,
+    zero: u8,
+    lines: Lines,
+    /// Where the runs of a pixel begin, for a group that begins at channel 0.
+    runs: Vec<usize>,
+    /// The length of a run, in instructions.
+    steps: usize,
+    panels: Vec<Panel>,
+    weights: Vec<M::Weight>,
+    /// `-zero * sum(w)` for each channel of each panel, blocks filled up.
+    start: Vec<i32>,
+    m: Vec<f32>,
+    b: Vec<f32>,
+    epilogue: Epilogue,
+    /// Whether the kernel makes codes of its sums: a clip of numbers within `i32`.
+    fused: bool,
+}
+
+/// Some blocks of output channels of one group.
+#[derive(Clone, Debug)]
+struct Panel {
+    group: usize,
+    /// Output channels.
+    channels: Range<usize>,
+    blocks: usize,
+    /// Where its weights begin.
+    weights: usize,
+    /// Where its constants begin.
+    constants: usize,
+}
+
+impl<M: Micro> Packed<M> {
+    pub(crate) fn new(
+        micro: M,
+        shape: ConvShape,
+        zero: u8,
+        weights: &[i8],
+        epilogue: Epilogue,
+    ) -> Self {
+        let lines = Lines::new::<M::Lane>(&shape);
+        let (runs, run_len) = runs(&shape, lines.len);
+        let steps = run_len.div_ceil(M::DEPTH);
+        let depth = runs.len() * steps * M::DEPTH;
+        let panels = panels(&shape, M::BLOCKS, depth);
+        let lanes: usize = panels.iter().map(|p| p.blocks * BLOCK).sum();
+        let mut packed = vec![M::Weight::default(); lanes * depth];
+        let (mut start, mut m, mut b) = (vec![0; lanes], vec![0.0; lanes], vec![0.0; lanes]);
+        let mut fused = matches!(epilogue.finish, Finish::Clip { .. });
+        for panel in &panels {
+            let width = panel.blocks * BLOCK;
+            for (lane, channel) in panel.channels.clone().enumerate() {
+                let row = &weights[channel * shape.depth()..][..shape.depth()];
+                for (k, &w) in row.iter().enumerate() {
+                    let k = k / run_len * steps * M::DEPTH + k % run_len;
+                    let at = (k / M::DEPTH * width + lane) * M::DEPTH + k % M::DEPTH;
+                    packed[panel.weights + at] = w.into();
+                }
+                fused &= epilogue.stays_whole(channel, row);
+                let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
+                start[panel.constants + lane] = -(i32::from(zero) * sum);
+                m[panel.constants + lane] = epilogue.m[channel];
+                b[panel.constants + lane] = epilogue.b[channel];
+            }
+        }
+        let weights = packed;
+        Self {
+            micro,
+            shape,
+            zero,
+            lines,
+            runs,
+            steps,
+            panels,
+            weights,
+            start,
+            m,
+            b,
+            epilogue,
+            fused,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    /// Grows `scratch` to what a run takes.
+    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
+        self.lines.reserve::<M::Lane>(scratch);
+    }
+
+    pub(crate) fn run(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        scratch: &mut Scratch,
+        target: &mut Target<'_>,
+    ) {
+        let height = self.shape.output[0];
+        for first in (0..height).step_by(self.lines.outputs) {
+            let made = first..height.min(first + self.lines.outputs);
+            let y = first * self.shape.window.stride[0];
+            let codes = match self.lines.in_place::<M::Lane>(input, y) {
+                Some(codes) => codes,
+                None => {
+                    let copy = M::Lane::scratch(scratch);
+                    self.micro
+                        .run(|| self.lines.copy(&self.shape, self.zero, input, y, copy));
+                    &copy[..]
+                }
+            };
+            for panel in &self.panels {
+                self.multiply(panel, codes, made.clone(), residual, target);
+            }
+        }
+    }
+
+    /// All tiles of a panel of channels and the `made` lines of output, whose windows begin with
+    /// `codes`.
+    fn multiply(
+        &self,
+        panel: &Panel,
+        codes: &[M::Lane],
+        made: Range<usize>,
+        residual: Option<&[u8]>,
+        target: &mut Target<'_>,
+    ) {
+        let [_, width, stride] = self.shape.output;
+        let lanes = panel.blocks * BLOCK;
+        let heights = M::ROWS[panel.blocks - 1];
+        let constants = panel.constants..panel.constants + lanes;
+        let mut sums = [0; MAX_ROWS * MAX_BLOCKS * BLOCK];
+        let group = panel.group * self.shape.input[2] / self.shape.groups;
+        let mut places = Places::new(self, group);
+        let count = made.len() * width;
+        let mut first = 0;
+        while first < count {
+            let left = count - first;
+            let class = (0..3).rev().find(|&c| heights[c] >= left).unwrap_or(0);
+            let rows = left.min(heights[class]);
+            let pixels: [usize; MAX_ROWS] = places.next(rows);
+            let tile = Tile {
+                codes,
+                pixels: &pixels[..rows],
+                class,
+                runs: &self.runs,
+                steps: self.steps,
+                weights: &self.weights[panel.weights..]
+                    [..lanes * self.runs.len() * self.steps * M::DEPTH],
+                start: &self.start[constants.clone()],
+            };
+            let at = (made.start * width + first) * stride + panel.channels.start;
+            match (&mut *target, self.epilogue.finish) {
+                (Target::Codes(y), Finish::Clip { lo, hi }) if self.fused => self.micro.codes(
+                    &tile,
+                    &mut ClipOut {
+                        m: &self.m[constants.clone()],
+                        b: &self.b[constants.clone()],
+                        residual: self.epilogue.m_r.zip(residual.map(|r| &r[at..])),
+                        lo,
+                        hi,
+                        codes: &mut y[at..],
+                        stride,
+                        channels: panel.channels.len(),
+                    },
+                ),
+                (target, _) => {
+                    self.micro.sums(&tile, &mut sums);
+                    self.micro
+                        .run(|| self.finish(&sums, panel, at, rows, residual, target));
+                }
+            }
+            first += rows;
+        }
+    }
+
+    /// What becomes of the `sums` of a tile that the kernel itself cannot finish.
+    #[inline(always)]
+    fn finish(
+        &self,
+        sums: &[i32],
+        panel: &Panel,
+        at: usize,
+        rows: usize,
+        residual: Option<&[u8]>,
+        target: &mut Target<'_>,
+    ) {
+        let (stride, count) = (self.shape.output[2], panel.channels.len());
+        for (row, sums) in sums
+            .chunks_exact(panel.blocks * BLOCK)
+            .take(rows)
+            .enumerate()
+        {
+            let place = at + row * stride..at + row * stride + count;
+            let residual = residual.map(|r| &r[place.clone()]);
+            let channels = panel.channels.clone();
+            match target {
+                Target::Codes(y) => {
+                    self.epilogue
+                        .codes(&sums[..count], channels, residual, &mut y[place]);
+                }
+                Target::Real(y) => {
+                    self.epilogue
+                        .reals(&sums[..count], channels, residual, &mut y[place]);
+                }
+            }
+        }
+    }
+}
+
+/// Where the pixels of the lines of output begin, one after another.
+struct Places {
+    width: usize,
+    x: usize,
+    line: usize,
+    step: [usize; 2],
+}
+
+impl Places {
+    fn new<M: Micro>(packed: &Packed<M>, group: usize) -> Self {
+        let [_, width, _] = packed.shape.output;
+        let [down, right] = packed.shape.window.stride;
+        let step = [down * packed.lines.len, right * packed.shape.input[2]];
+        Self {
+            width,
+            x: 0,
+            line: group,
+            step,
+        }
+    }
+
+    /// The next `rows` places.
+    fn next(&mut self, rows: usize) -> [usize; MAX_ROWS] {
+        let mut places = [0; MAX_ROWS];
+        for place in &mut places[..rows] {
+            *place = self.line + self.x * self.step[1];
+            self.x += 1;
+            if self.x == self.width {
+                (self.x, self.line) = (0, self.line + self.step[0]);
+            }
+        }
+        places
+    }
+}
+
+/// Where the runs of a pixel begin, in lines of `line` codes, and how long they are.
+fn runs(shape: &ConvShape, line: usize) -> (Vec<usize>, usize) {
+    let channels = shape.input[2];
+    let [kh, kw] = shape.window.kernel;
+    let [down, right] = shape.window.dilation;
+    if shape.groups == 1 && (right == 1 || kw == 1) {
+        return ((0..kh).map(|ky| ky * down * line).collect(), kw * channels);
+    }
+    let place = |ky: usize, kx: usize| ky * down * line + kx * right * channels;
+    let places = (0..kh).flat_map(|ky| (0..kw).map(move |kx| place(ky, kx)));
+    (places.collect(), channels / shape.groups)
+}
+
+/// The panels of all groups: as few as possible, and none of one block beside one of four.
+fn panels(shape: &ConvShape, most: usize, depth: usize) -> Vec<Panel> {
+    let per_group = shape.output[2] / shape.groups;
+    let mut panels = Vec::new();
+    let mut lanes = 0;
+    for group in 0..shape.groups {
+        let end = (group + 1) * per_group;
+        let mut first = group * per_group;
+        while first < end {
+            let left = (end - first).div_ceil(BLOCK);
+            let blocks = if left == MAX_BLOCKS + 1 {
+                most.min(3)
+            } else {
+                left.min(most)
+            };
+            let channels = first..end.min(first + blocks * BLOCK);
+            first = channels.end;
+            panels.push(Panel {
+                group,
+                channels,
+                blocks,
+                weights: lanes * depth,
+                constants: lanes,
+            });
+            lanes += blocks * BLOCK;
+        }
+    }
+    panels
+}

@@ -1,0 +1,378 @@
+//! AVX2: no dot product of bytes that cannot saturate, so there are two ways.
+//!
+//! [`Wide`] widens codes and weights to 16 bits and multiplies in pairs: exact for every width.
+//! [`Low`] multiplies bytes and adds in 16 bits, which is exact while `2 * levels * max|w|` times
+//! the number of additions stays below 2^15; after so many it widens the sums to 32 bits. It takes
+//! half the instructions, where it can be used.
+
+use std::arch::x86_64::*;
+
+use crate::tiles::{BLOCK, ClipOut, Micro, Tile};
+
+/// The proof that this CPU has AVX2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+/// Products of 16 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wide(Avx2);
+
+/// Products of 8 bits, summed in 16 bits for some steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Low {
+    token: Avx2,
+    /// Additions before the sums are widened.
+    flush: usize,
+}
+
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    pub(crate) fn wide(self) -> Wide {
+        Wide(self)
+    }
+
+    /// The kernel for codes up to `levels` and these `weights`, where enough additions are exact
+    /// that it pays.
+    pub(crate) fn low(self, levels: u8, weights: &[i8]) -> Option<Low> {
+        let largest = weights
+            .iter()
+            .map(|w| usize::from(w.unsigned_abs()))
+            .max()
+            .unwrap_or(0);
+        let flush = i16::MAX as usize / (2 * usize::from(levels) * largest).max(1);
+        (flush >= 2).then_some(Low { token: self, flush })
+    }
+
+    /// As [`crate::peak`].
+    pub(crate) fn peak(self, rounds: usize) -> u64 {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { peak(rounds) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { run(work) }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn run<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// Independent sums enough to hide the latency of an addition.
+const CHAINS: usize = 6;
+
+#[target_feature(enable = "avx2")]
+fn peak(rounds: usize) -> u64 {
+    let mut sums: [__m256i; CHAINS] = std::array::from_fn(|i| _mm256_set1_epi32(i as i32));
+    let weights = std::hint::black_box(sums);
+    let mut codes = _mm256_set1_epi16(rounds as i16);
+    for _ in 0..rounds {
+        for (sum, &weights) in sums.iter_mut().zip(&weights) {
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, weights));
+        }
+        codes = _mm256_add_epi16(codes, _mm256_set1_epi16(1));
+    }
+    let sum = sums
+        .into_iter()
+        .fold(_mm256_setzero_si256(), |a, b| _mm256_add_epi32(a, b));
+    std::hint::black_box(_mm256_extract_epi32::<0>(sum));
+    (rounds * CHAINS * 16) as u64
+}
+
+/// Sums of a tile: for each pixel 16 channels in two vectors.
+type Sums<const R: usize> = [[__m256i; 2]; R];
+
+enum Out<'a, 'b> {
+    Sums(&'a mut [i32]),
+    Codes(&'a mut ClipOut<'b>),
+}
+
+impl Micro for Wide {
+    type Lane = i16;
+    type Weight = i16;
+    const DEPTH: usize = 2;
+    const NAME: &'static str = "conv-u8i8-avx2";
+    const BLOCKS: usize = 1;
+    const ROWS: [[usize; 3]; 4] = [[6, 3, 1]; 4];
+
+    fn sums(self, tile: &Tile<'_, i16, i16>, sums: &mut [i32]) {
+        // SAFETY: the token proves that the CPU has AVX2.
+        unsafe { multiply_wide(tile, Out::Sums(sums)) }
+    }
+
+    fn codes(self, tile: &Tile<'_, i16, i16>, out: &mut ClipOut<'_>) {
+        // SAFETY: the token proves that the CPU has AVX2.
+        unsafe { multiply_wide(tile, Out::Codes(out)) }
+    }
+
+    #[inline(always)]
+    fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        self.0.run(work)
+    }
+}
+
+impl Micro for Low {
+    type Lane = u8;
+    type Weight = i8;
+    const DEPTH: usize = 4;
+    const NAME: &'static str = "conv-low-avx2";
+    const BLOCKS: usize = 1;
+    const ROWS: [[usize; 3]; 4] = [[6, 3, 1]; 4];
+
+    fn sums(self, tile: &Tile<'_, u8, i8>, sums: &mut [i32]) {
+        // SAFETY: the token proves that the CPU has AVX2.
+        unsafe { multiply_low(tile, self.flush, Out::Sums(sums)) }
+    }
+
+    fn codes(self, tile: &Tile<'_, u8, i8>, out: &mut ClipOut<'_>) {
+        // SAFETY: the token proves that the CPU has AVX2.
+        unsafe { multiply_low(tile, self.flush, Out::Codes(out)) }
+    }
+
+    #[inline(always)]
+    fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        self.token.run(work)
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply_wide(tile: &Tile<'_, i16, i16>, out: Out<'_, '_>) {
+    match tile.class {
+        0 => put(&dot_wide::<6>(tile), tile.pixels.len(), out),
+        1 => put(&dot_wide::<3>(tile), tile.pixels.len(), out),
+        _ => put(&dot_wide::<1>(tile), tile.pixels.len(), out),
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply_low(tile: &Tile<'_, u8, i8>, flush: usize, out: Out<'_, '_>) {
+    match tile.class {
+        0 => put(&dot_low::<6>(tile, flush), tile.pixels.len(), out),
+        1 => put(&dot_low::<3>(tile, flush), tile.pixels.len(), out),
+        _ => put(&dot_low::<1>(tile, flush), tile.pixels.len(), out),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_wide<const R: usize>(tile: &Tile<'_, i16, i16>) -> Sums<R> {
+    let Tile {
+        codes,
+        runs,
+        steps,
+        weights,
+        ..
+    } = *tile;
+    assert!(tile.reach() + 2 * steps <= codes.len());
+    assert!(2 * BLOCK * steps * runs.len() <= weights.len());
+    let pixels: [*const i16; R] = tile.pointers();
+    let mut weights = weights.as_ptr();
+    let mut sums = [start(tile.start); R];
+    for &run in runs {
+        for at in (run..run + 2 * steps).step_by(2) {
+            // SAFETY: for each run `32 * steps` weights are read, and from the beginning of each
+            // pixel `2 * steps` codes: the assertions have shown that they lie in their slices.
+            let w = unsafe { load_pair(weights.cast()) };
+            for (sums, pixel) in sums.iter_mut().zip(pixels) {
+                // SAFETY: as above.
+                let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
+                let codes = _mm256_set1_epi32(codes);
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(codes, w));
+                }
+            }
+            weights = weights.wrapping_add(2 * BLOCK);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_low<const R: usize>(tile: &Tile<'_, u8, i8>, flush: usize) -> Sums<R> {
+    let Tile {
+        codes,
+        runs,
+        steps,
+        weights,
+        ..
+    } = *tile;
+    assert!(tile.reach() + 4 * steps <= codes.len());
+    assert!(4 * BLOCK * steps * runs.len() <= weights.len());
+    let pixels: [*const u8; R] = tile.pointers();
+    let mut weights = weights.as_ptr();
+    let mut wide = [start(tile.start); R];
+    let zero = [[_mm256_setzero_si256(); 2]; R];
+    let (mut sums, mut left) = (zero, flush);
+    for &run in runs {
+        let (mut at, end) = (run, run + 4 * steps);
+        while at < end {
+            let stop = end.min(at + 4 * left);
+            left -= (stop - at) / 4;
+            while at < stop {
+                // SAFETY: for each run `64 * steps` weights are read, and from the beginning of
+                // each pixel `4 * steps` codes: the assertions have shown that they lie in their
+                // slices.
+                let w = unsafe { load_pair(weights.cast()) };
+                for (sums, pixel) in sums.iter_mut().zip(pixels) {
+                    // SAFETY: as above.
+                    let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
+                    let codes = _mm256_set1_epi32(codes);
+                    for (sum, w) in sums.iter_mut().zip(w) {
+                        *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(codes, w));
+                    }
+                }
+                (at, weights) = (at + 4, weights.wrapping_add(4 * BLOCK));
+            }
+            if left == 0 {
+                widen(&mut wide, &sums);
+                (sums, left) = (zero, flush);
+            }
+        }
+    }
+    widen(&mut wide, &sums);
+    wide
+}
+
+/// Adds sums of 16 bits, two for each channel, to those of 32.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen<const R: usize>(wide: &mut Sums<R>, sums: &Sums<R>) {
+    for (wide, sums) in wide.iter_mut().zip(sums) {
+        for (wide, &sum) in wide.iter_mut().zip(sums) {
+            *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+        }
+    }
+}
+
+/// Writes the first `rows` pixels.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn put<const R: usize>(sums: &Sums<R>, rows: usize, out: Out<'_, '_>) {
+    match out {
+        Out::Sums(out) => {
+            let (vectors, _) = out.as_chunks_mut::<8>();
+            for (&sum, vector) in sums[..rows].as_flattened().iter().zip(vectors) {
+                store(vector, sum);
+            }
+        }
+        Out::Codes(out) => clip(&sums[..rows], out),
+    }
+}
+
+/// The codes of rows of sums: `Finish::Clip` of the epilogue, operation by operation, but that
+/// codes are clipped after rounding, which is the same for whole ends and sums within `i32`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn clip(rows: &[[__m256i; 2]], out: &mut ClipOut<'_>) {
+    let (m, b) = (out.m.as_chunks().0, out.b.as_chunks().0);
+    let (m, b) = (
+        [load_ps(&m[0]), load_ps(&m[1])],
+        [load_ps(&b[0]), load_ps(&b[1])],
+    );
+    let (lo, hi) = (
+        _mm_set1_epi8(out.lo as u8 as i8),
+        _mm_set1_epi8(out.hi as u8 as i8),
+    );
+    for (row, sums) in rows.iter().enumerate() {
+        let at = row * out.stride..row * out.stride + out.channels;
+        let mut residual = [0; BLOCK];
+        if let Some((_, codes)) = out.residual {
+            copy(&mut residual[..out.channels], &codes[at.clone()]);
+        }
+        let codes: [__m256i; 2] = std::array::from_fn(|j| {
+            let t = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[j]), m[j]);
+            let mut t = _mm256_add_ps(t, b[j]);
+            if let Some((m_r, _)) = out.residual {
+                let (r, _) = residual.as_chunks();
+                t = _mm256_add_ps(t, _mm256_mul_ps(real_codes(&r[j]), _mm256_set1_ps(m_r)));
+            }
+            round(t)
+        });
+        let words =
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(codes[0], codes[1]));
+        let (low, high) = (
+            _mm256_castsi256_si128(words),
+            _mm256_extracti128_si256::<1>(words),
+        );
+        let packed = _mm_max_epu8(_mm_min_epu8(_mm_packus_epi16(low, high), hi), lo);
+        copy(&mut out.codes[at], &bytes(packed)[..out.channels]);
+    }
+}
+
+/// `to.copy_from_slice(from)`, without a call for a whole block.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match (to.first_chunk_mut::<BLOCK>(), from.first_chunk()) {
+        (Some(to), Some(from)) => *to = *from,
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Whole numbers, half to even.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn round(t: __m256) -> __m256i {
+    _mm256_cvtps_epi32(_mm256_round_ps::<
+        { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
+    >(t))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn start(start: &[i32]) -> [__m256i; 2] {
+    let (vectors, _) = start.as_chunks();
+    [load(&vectors[0]), load(&vectors[1])]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load(lanes: &[i32; 8]) -> __m256i {
+    // SAFETY: the array is 32 readable bytes.
+    unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_ps(lanes: &[f32; 8]) -> __m256 {
+    // SAFETY: the array is 32 readable bytes.
+    unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store(lanes: &mut [i32; 8], value: __m256i) {
+    // SAFETY: the array is 32 writable bytes.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), value) }
+}
+
+/// # Safety
+/// 64 bytes must be readable at `bytes`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn load_pair(bytes: *const __m256i) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [_mm256_loadu_si256(bytes), _mm256_loadu_si256(bytes.add(1))] }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn real_codes(codes: &[u8; 8]) -> __m256 {
+    let codes = _mm_set1_epi64x(i64::from_le_bytes(*codes));
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes(value: __m128i) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // SAFETY: the array is 16 writable bytes.
+    unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), value) }
+    bytes
+}

@@ -1,0 +1,231 @@
+//! Every kernel of every instruction set that this CPU has equals the definition, bit for bit:
+//! over shapes, strides, pads, dilation, groups, bit-widths, activations, and extreme codes.
+
+use exbit_kernels::{
+    Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Target, Window,
+};
+
+/// Numbers from a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn real(&mut self, lo: f32, hi: f32) -> f32 {
+        lo + (hi - lo) * (self.next() >> 40) as f32 / (1 << 24) as f32
+    }
+
+    fn grid(&mut self, scale: f32) -> Grid {
+        let bits = Bits::new(self.of(&[1, 2, 3, 4, 5, 6, 7, 8, 8])).expect("1 to 8 bits");
+        let any = self.next() as u8 & bits.levels();
+        Grid {
+            bits,
+            scale,
+            zero: self.of(&[0, bits.levels(), any]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Case {
+    shape: ConvShape,
+    input: Grid,
+    bits: Bits,
+    residual: Option<Grid>,
+    activation: Activation,
+    output: Option<Grid>,
+    /// All codes and weights at their largest.
+    extreme: bool,
+}
+
+fn activation(random: &mut Random) -> Activation {
+    match random.below(8) {
+        0 => Activation::LeakyRelu { slope: 0.1 },
+        1 => Activation::HardSwish,
+        2 => Activation::HardSigmoid {
+            alpha: 0.2,
+            beta: 0.5,
+        },
+        3 => Activation::Clip { lo: -1.0, hi: 6.0 },
+        4 | 5 => Activation::RELU,
+        _ => Activation::NONE,
+    }
+}
+
+fn any_case(random: &mut Random) -> Option<Case> {
+    let mut two = |choices: &[usize]| [random.of(choices), random.of(choices)];
+    let (kernel, stride) = (two(&[1, 1, 2, 3, 3, 5, 7]), two(&[1, 1, 1, 2, 3]));
+    let (dilation, [top, left]) = (two(&[1, 1, 1, 2]), two(&[0, 1, 1, 2, 4]));
+    let ([bottom, right], [h, w]) = (two(&[0, 1, 2]), two(&[1, 2, 4, 5, 7, 8, 13]));
+    let window = match random.below(4) {
+        0 => Window::square(1, 1, 0),
+        1 => Window {
+            stride,
+            ..Window::square(3, 1, 1)
+        },
+        _ => Window {
+            kernel,
+            stride,
+            dilation,
+            pads: [top, left, bottom, right],
+        },
+    };
+    let group = random.of(&[1, 2, 3, 4, 16, 17, 36, 64, 65, 130]);
+    let (groups, wide) = random.of(&[(1, group), (1, group), (2, group), (5, 3), (group, 1)]);
+    let per_group = match groups {
+        1 => random.of(&[1, 2, 10, 16, 17, 32, 48, 63, 64, 65, 80, 81, 96, 130, 200]),
+        _ => random.of(&[1, 1, 1, 2, 16, 20]),
+    };
+    let [oh, ow] = window.output(h, w)?;
+    let input = random.grid(0.02);
+    let mut grid = random.grid(0.5);
+    grid.scale /= f32::from(grid.bits.levels());
+    let output = if random.below(8) == 0 {
+        None
+    } else {
+        Some(grid)
+    };
+    let other = random.grid(0.03);
+    Some(Case {
+        shape: ConvShape {
+            input: [h, w, groups * wide],
+            output: [oh, ow, groups * per_group],
+            window,
+            groups,
+        },
+        input,
+        bits: Bits::new(1 + random.below(8) as u8).expect("1 to 8 bits"),
+        residual: random.of(&[None, None, Some(other)]),
+        activation: activation(random),
+        output,
+        extreme: random.below(5) == 0,
+    })
+}
+
+fn check(case: &Case, random: &mut Random) {
+    let Case {
+        shape, input, bits, ..
+    } = *case;
+    let [[h, w, c], [oh, ow, out]] = [shape.input, shape.output];
+    let codes = |random: &mut Random, grid: Grid, len: usize| -> Vec<u8> {
+        let extreme = random.of(&[0, grid.bits.levels(), grid.bits.levels()]);
+        let mut code = || {
+            if case.extreme {
+                extreme
+            } else {
+                random.next() as u8
+            }
+        };
+        (0..len + SLACK)
+            .map(|_| code() & grid.bits.levels())
+            .collect()
+    };
+    let x = codes(random, input, h * w * c);
+    let r = case.residual.map(|grid| codes(random, grid, oh * ow * out));
+    let (lo, hi) = bits.weight_range();
+    let end = random.of(&[lo, hi]);
+    let any = |random: &mut Random| bits.weight_code(random.real(f32::from(lo), f32::from(hi)));
+    let weights: Vec<i8> = (0..out * shape.depth())
+        .map(|_| if case.extreme { end } else { any(random) })
+        .collect();
+    let size = f32::from(hi.max(1)) * f32::from(input.bits.levels());
+    let size = size * (shape.depth() as f32).sqrt() * input.scale;
+    let scale: Vec<f32> = (0..out).map(|_| random.real(0.2, 1.0) / size).collect();
+    let bias: Vec<f32> = (0..out).map(|_| random.real(-0.2, 0.2)).collect();
+    let epilogue = Epilogue::conv(
+        input,
+        &scale,
+        &bias,
+        case.residual,
+        case.activation,
+        case.output,
+    );
+    let run = |isa: Isa| {
+        let conv = PackedConv::new(isa, shape, input, &weights, epilogue.clone());
+        let mut scratch = Scratch::default();
+        conv.reserve(&mut scratch);
+        let (mut codes, mut reals) = (vec![99; oh * ow * out], vec![9.9; oh * ow * out]);
+        let target = match case.output {
+            Some(_) => Target::Codes(&mut codes),
+            None => Target::Real(&mut reals),
+        };
+        conv.run(&x, r.as_deref(), &mut scratch, target);
+        let reals: Vec<u32> = reals.iter().map(|y| y.to_bits()).collect();
+        (codes, reals, conv.name())
+    };
+    let (codes, reals, _) = run(Isa::SCALAR);
+    for isa in Isa::present() {
+        let (other, real, name) = run(isa);
+        assert!(other == codes && real == reals, "{name}: {case:?}");
+    }
+}
+
+#[test]
+fn convolutions_of_any_shape_equal_the_definition() {
+    let mut random = Random(1);
+    let mut cases = 0;
+    while cases < 3000 {
+        if let Some(case) = any_case(&mut random)
+            && case.shape.macs() < 3_000_000
+        {
+            check(&case, &mut random);
+            cases += 1;
+        }
+    }
+}
+
+#[test]
+fn deep_sums_of_extreme_codes_equal_the_definition() {
+    let mut random = Random(2);
+    for depth in [15, 64, 130, 2304, 5000] {
+        for (input, weight) in [
+            (8, 8),
+            (8, 7),
+            (8, 4),
+            (4, 4),
+            (4, 8),
+            (2, 2),
+            (1, 1),
+            (7, 8),
+        ] {
+            let case = Case {
+                shape: ConvShape {
+                    input: [3, 5, depth],
+                    output: [3, 5, 70],
+                    window: Window::square(1, 1, 0),
+                    groups: 1,
+                },
+                input: Grid {
+                    bits: Bits::new(input).expect("1 to 8 bits"),
+                    scale: 0.02,
+                    zero: 1,
+                },
+                bits: Bits::new(weight).expect("1 to 8 bits"),
+                residual: None,
+                activation: Activation::NONE,
+                output: Some(Grid {
+                    bits: Bits::EIGHT,
+                    scale: 0.01,
+                    zero: 120,
+                }),
+                extreme: true,
+            };
+            for _ in 0..4 {
+                check(&case, &mut random);
+            }
+        }
+    }
+}
