@@ -1,5 +1,7 @@
 //! exbit turns a pretrained float network and a budget into a small integer network.
 
+pub mod allocate;
+pub mod budget;
 pub mod calibrate;
 pub mod cost;
 mod error;
@@ -13,6 +15,8 @@ pub mod sensitivity;
 mod simulate;
 mod weights;
 
+pub use allocate::{Allocation, Request, allocate};
+pub use budget::{Budget, Pin, Resource};
 pub use cost::{Cost, Precisions, Sizes, Table};
 pub use error::{Error, ErrorKind, Result};
 pub use lower::lower;

@@ -20,6 +20,7 @@ mod table;
 use exbit_kernels::Bits;
 
 pub use sizes::{ActivationSize, LayerSize, Precisions, Sizes};
+pub(crate) use table::index_of;
 pub use table::{Choice, Latency, Table};
 
 /// What one image costs under a plan.
