@@ -6,16 +6,20 @@
 //! pass ends by summing its part of the reduction, and the next begins by pulling the gradient
 //! through it.
 
+mod block_work;
+
 use std::ops::Range;
 
+use exbit_kernels::lanes::update;
 use exbit_model::{Model, NodeId, Op, ValueId};
 
 use crate::forward::in_parallel;
-use crate::op::norm::{self, Sums};
-use crate::op::{self, Seen, Site, Wants, zero_parameters};
-use crate::scratch::{Scratch, take};
+use crate::op::norm::Sums;
+use crate::op::{Site, zero_parameters};
+use crate::scratch::{Scratch, copy, take};
 use crate::split::{block, into_blocks, passes, tiles};
 use crate::tape::Tape;
+use block_work::{BlockResult, BlockWork};
 
 /// The seeds of one loss: its gradient with respect to some values, each of all images.
 pub type Cotangent = Vec<(ValueId, Vec<f32>)>;
@@ -41,7 +45,7 @@ pub struct NodeGradient {
 /// The gradients of one loss.
 #[derive(Clone, Debug)]
 pub struct Gradients {
-    values: Vec<Option<Vec<f32>>>,
+    values: Vec<Option<Scratch>>,
     nodes: Vec<Option<NodeGradient>>,
 }
 
@@ -123,7 +127,7 @@ struct Walk<'a> {
     /// Whether a value's gradient under a cotangent is both nonzero and of use.
     active: Vec<bool>,
     /// Gradients kept for the whole batch.
-    kept: Vec<Option<Vec<f32>>>,
+    kept: Vec<Option<Scratch>>,
     /// Whether anything has been written to a kept gradient.
     written: Vec<bool>,
     /// Of each cotangent and node.
@@ -135,7 +139,7 @@ impl<'a> Walk<'a> {
         let count = model.values().len();
         let useful = useful(model, wanted);
         let mut active = Vec::with_capacity(cotangents.len() * count);
-        let mut kept: Vec<Option<Vec<f32>>> = vec![None; cotangents.len() * count];
+        let mut kept: Vec<Option<Scratch>> = vec![None; cotangents.len() * count];
         for (c, seeds) in cotangents.iter().enumerate() {
             let reached = reached(model, seeds);
             active.extend(reached.iter().zip(&useful).map(|(r, u)| *r && *u));
@@ -147,7 +151,7 @@ impl<'a> Walk<'a> {
                 );
                 match &mut kept[c * count + id.0] {
                     Some(sum) => add(sum, seed),
-                    empty => *empty = Some(seed.clone()),
+                    empty => *empty = Some(copy(seed)),
                 }
             }
         }
@@ -196,7 +200,7 @@ impl<'a> Walk<'a> {
         let len = self.tape.value(value).len();
         for c in self.active(value) {
             let slot = self.slot(c, value);
-            self.kept[slot].get_or_insert_with(|| vec![0.0; len]);
+            self.kept[slot].get_or_insert_with(|| take(len));
         }
     }
 
@@ -230,7 +234,7 @@ impl<'a> Walk<'a> {
         let mut kept = std::mem::take(&mut self.kept);
         let slots: Vec<usize> = (0..kept.len()).filter(|&s| kept[s].is_some()).collect();
         let images = self.tape.images;
-        let blocks = into_blocks(kept.iter_mut().flatten(), images);
+        let blocks = into_blocks(kept.iter_mut().flatten().map(|g| &mut **g), images);
         let walk = &*self;
         let results = in_parallel(blocks, |(index, parts)| {
             let first = index * block(images);
@@ -300,7 +304,7 @@ impl<'a> Walk<'a> {
             let mut values = vec![None; self.model.values().len()];
             for id in &self.wanted.values {
                 let slot = self.slot(c, *id);
-                let zeros = || vec![0.0; self.tape.value(*id).len()];
+                let zeros = || copy(&vec![0.0; self.tape.value(*id).len()]);
                 values[id.0] = Some(self.kept[slot].take().unwrap_or_else(zeros));
             }
             let mut nodes = std::mem::take(&mut self.parameters[c]);
@@ -315,252 +319,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What one block of images adds in one pass.
-struct BlockResult {
-    written: Vec<bool>,
-    /// Cotangent, node, gradient.
-    parameters: Vec<(usize, usize, NodeGradient)>,
-    /// Of the BatchNorm that heads the pass, for each cotangent.
-    sums: Vec<Option<Sums>>,
-}
-
-/// A gradient of one tile.
-#[derive(Debug, Default)]
-enum Slot<'t> {
-    #[default]
-    Absent,
-    Kept(&'t mut [f32]),
-    Local(Scratch),
-}
-
-impl Slot<'_> {
-    fn read(&self) -> &[f32] {
-        match self {
-            Slot::Absent => &[],
-            Slot::Kept(g) => g,
-            Slot::Local(g) => g,
-        }
-    }
-
-    fn write(&mut self) -> &mut [f32] {
-        match self {
-            Slot::Absent => &mut [],
-            Slot::Kept(g) => g,
-            Slot::Local(g) => g,
-        }
-    }
-}
-
-/// One block of images on its way through one pass.
-struct BlockWork<'w, 'a> {
-    walk: &'w Walk<'a>,
-    sites: Vec<Site<'a>>,
-    nodes: Range<usize>,
-    written: Vec<bool>,
-    parameters: Vec<Vec<NodeGradient>>,
-    sums: Vec<Option<Sums>>,
-}
-
-impl<'w, 'a> BlockWork<'w, 'a> {
-    fn new(walk: &'w Walk<'a>, nodes: Range<usize>) -> Self {
-        let zeros = |i: usize| {
-            let zero = || zero_parameters(&walk.model.nodes()[i].op).filter(|_| !walk.waits(i));
-            let active = walk.active(ValueId(i + 1));
-            match walk.wanted.parameters {
-                true => active.iter().filter_map(|_| zero()).collect(),
-                false => Vec::new(),
-            }
-        };
-        Self {
-            walk,
-            sites: nodes.clone().map(|i| walk.site(i)).collect(),
-            parameters: nodes.clone().map(zeros).collect(),
-            nodes,
-            written: walk.written.clone(),
-            sums: vec![None; walk.cotangents()],
-        }
-    }
-
-    fn into_result(self) -> BlockResult {
-        let mut parameters = Vec::new();
-        for (i, of) in self.nodes.zip(self.parameters) {
-            let active = self.walk.active(ValueId(i + 1));
-            parameters.extend(
-                active
-                    .into_iter()
-                    .zip(of)
-                    .map(|(c, gradient)| (c, i, gradient)),
-            );
-        }
-        BlockResult {
-            written: self.written,
-            parameters,
-            sums: self.sums,
-        }
-    }
-
-    /// Takes one tile, images `tile` of the block that starts with image `first`.
-    fn tile(
-        &mut self,
-        parts: &mut [(usize, &mut [f32])],
-        tile: Range<usize>,
-        first: usize,
-        pending: Option<&Pending>,
-    ) {
-        self.written.copy_from_slice(&self.walk.written);
-        let mut slots: Vec<Slot> = Vec::new();
-        slots.resize_with(self.written.len(), Slot::default);
-        for (slot, part) in parts {
-            let value = *slot % self.walk.model.values().len();
-            let len = self.walk.model.values()[value].len();
-            slots[*slot] = Slot::Kept(&mut part[tile.start * len..tile.end * len]);
-        }
-        let images = first + tile.start..first + tile.end;
-        if let Some(pending) = pending {
-            self.pull_batch_norm(&mut slots, pending, images.clone());
-        }
-        for i in self.nodes.clone().rev() {
-            if self.walk.waits(i) {
-                self.reduce_batch_norm(&slots, i, images.clone());
-            } else {
-                self.node(&mut slots, i, images.clone());
-            }
-        }
-    }
-
-    /// A value of the given images.
-    fn seen(&self, value: ValueId, images: &Range<usize>) -> &'a [f32] {
-        let len = self.walk.model.value(value).len();
-        &self.walk.tape.value(value)[images.start * len..images.end * len]
-    }
-
-    /// Node `i`'s gradients, from that of its output.
-    fn node(&mut self, slots: &mut [Slot], i: usize, images: Range<usize>) {
-        let walk = self.walk;
-        let node = &walk.model.nodes()[i];
-        let active = walk.active(node.output);
-        if active.is_empty() {
-            return;
-        }
-        let outs: Vec<Slot> = active
-            .iter()
-            .map(|&c| std::mem::take(&mut slots[walk.slot(c, node.output)]))
-            .collect();
-        let dys: Vec<&[f32]> = outs.iter().map(Slot::read).collect();
-        let xs: Vec<&[f32]> = node
-            .inputs
-            .iter()
-            .map(|id| self.seen(*id, &images))
-            .collect();
-        let seen = Seen {
-            xs: &xs,
-            y: self.seen(node.output, &images),
-            images: images.len(),
-        };
-        let mut targets: Vec<Vec<Option<Target>>> = Vec::with_capacity(xs.len());
-        for id in &node.inputs {
-            let of_input = active.iter().map(|&c| {
-                let slot = walk.slot(c, *id);
-                let len = self.seen(*id, &images).len();
-                walk.active[slot].then(|| open(slots, &mut self.written, slot, len))
-            });
-            targets.push(of_input.collect());
-        }
-        let mut dxs: Vec<Vec<Option<&mut [f32]>>> = targets
-            .iter_mut()
-            .map(|of| {
-                of.iter_mut()
-                    .map(|t| t.as_mut().map(|t| t.gradient.write()))
-                    .collect()
-            })
-            .collect();
-        let own = i - self.nodes.start;
-        let mut wants = Wants {
-            dxs: &mut dxs,
-            parameters: &mut self.parameters[own],
-        };
-        op::backward(&self.sites[own], seen, &dys, &mut wants);
-        targets
-            .into_iter()
-            .flatten()
-            .flatten()
-            .for_each(|target| close(slots, target));
-        for (c, out) in active.into_iter().zip(outs) {
-            if matches!(out, Slot::Kept(_)) {
-                slots[walk.slot(c, node.output)] = out;
-            }
-        }
-    }
-
-    fn reduce_batch_norm(&mut self, slots: &[Slot], i: usize, images: Range<usize>) {
-        let site = &self.sites[i - self.nodes.start];
-        let node = &self.walk.model.nodes()[i];
-        let Op::BatchNorm(op) = &node.op else { return };
-        for c in self.walk.active(node.output) {
-            let dy = slots[self.walk.slot(c, node.output)].read();
-            let x = self.seen(node.inputs[0], &images);
-            let sums = self.sums[c].get_or_insert_with(|| Sums::new(site.output[0]));
-            norm::reduce(op, site, [x, dy], sums);
-        }
-    }
-
-    fn pull_batch_norm(&mut self, slots: &mut [Slot], pending: &Pending, images: Range<usize>) {
-        let walk = self.walk;
-        let (node, site) = (&walk.model.nodes()[pending.node], walk.site(pending.node));
-        let Op::BatchNorm(op) = &node.op else { return };
-        for c in walk.active(node.inputs[0]) {
-            let (from, to) = (walk.slot(c, node.output), walk.slot(c, node.inputs[0]));
-            let Some(sums) = &pending.sums[c] else {
-                continue;
-            };
-            let x = self.seen(node.inputs[0], &images);
-            let mut target = open(slots, &mut self.written, to, x.len());
-            let batch = walk.tape.images;
-            let dy = slots[from].read();
-            norm::pull(op, &site, batch, sums, [x, dy], target.gradient.write());
-            close(slots, target);
-        }
-    }
-}
-
-/// Where an op writes an input's gradient: the value's own place when it is the first to write
-/// there, else a place beside it, to be added.
-#[derive(Debug)]
-struct Target<'t> {
-    slot: usize,
-    is_first: bool,
-    gradient: Slot<'t>,
-}
-
-fn open<'t>(slots: &mut [Slot<'t>], written: &mut [bool], slot: usize, len: usize) -> Target<'t> {
-    let is_first = !std::mem::replace(&mut written[slot], true);
-    let own = if is_first {
-        std::mem::take(&mut slots[slot])
-    } else {
-        Slot::Absent
-    };
-    let gradient = if matches!(own, Slot::Absent) {
-        Slot::Local(take(len))
-    } else {
-        own
-    };
-    Target {
-        slot,
-        is_first,
-        gradient,
-    }
-}
-
-fn close<'t>(slots: &mut [Slot<'t>], target: Target<'t>) {
-    if target.is_first {
-        slots[target.slot] = target.gradient;
-    } else {
-        add(slots[target.slot].write(), target.gradient.read());
-    }
-}
-
+/// `sum += part`.
 fn add(sum: &mut [f32], part: &[f32]) {
-    sum.iter_mut()
-        .zip(part)
-        .for_each(|(sum, part)| *sum += part);
+    update(sum, part, |sum, part| sum + part);
 }

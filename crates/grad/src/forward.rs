@@ -6,7 +6,7 @@ use exbit_model::{Model, Op, ValueId};
 use rayon::prelude::*;
 
 use crate::op::{self, Site, norm::Moments};
-use crate::scratch::{Scratch, take};
+use crate::scratch::{Scratch, copy, take};
 use crate::split::{block, into_blocks, passes, tiles};
 use crate::tape::{Mode, Statistics, Tape};
 
@@ -19,10 +19,10 @@ pub fn forward(model: &Model, x: &[f32], images: usize, mode: Mode) -> Tape {
     let mut tape = Tape {
         images,
         output: model.output(),
-        values: vec![Vec::new(); model.values().len()],
+        values: vec![Scratch::default(); model.values().len()],
         statistics: vec![None; model.nodes().len()],
     };
-    tape.values[0] = x.to_vec();
+    tape.values[0] = copy(x);
     let waits = mode == Mode::Train;
     if waits {
         input_statistics(model, &mut tape);
@@ -81,7 +81,7 @@ fn run_pass(model: &Model, nodes: Range<usize>, tape: &mut Tape, waits: bool) ->
     let (before, now) = tape.values.split_at_mut(nodes.start + 1);
     let now = &mut now[..nodes.len()];
     for (value, site) in now.iter_mut().zip(&sites) {
-        *value = vec![0.0; images * site.output_len()];
+        *value = take(images * site.output_len());
     }
     let watched: Vec<bool> = nodes
         .clone()
@@ -123,7 +123,7 @@ fn run_pass(model: &Model, nodes: Range<usize>, tape: &mut Tape, waits: bool) ->
         }
         moments
     };
-    let blocks = into_blocks(now.iter_mut(), images);
+    let blocks = into_blocks(now.iter_mut().map(|value| &mut **value), images);
     let parts = in_parallel(blocks, run);
     let merge = |mut sum: Vec<Moments>, part: Vec<Moments>| {
         sum.iter_mut().zip(&part).for_each(|(s, p)| s.merge(p));
@@ -208,13 +208,13 @@ pub fn infer_with(model: &Model, x: &[f32], images: usize, mut visit: impl FnMut
     check_input(model, x, images);
     visit(model.input(), x);
     let last_use = last_uses(model);
-    let mut values: Vec<Vec<f32>> = vec![Vec::new(); model.values().len()];
+    let mut values = vec![Scratch::default(); model.values().len()];
     for (i, node) in model.nodes().iter().enumerate() {
         let site = Site::new(model, i, None);
         let len = site.output_len();
-        let mut y = vec![0.0; images * len];
+        let mut y = take(images * len);
         in_parallel(
-            into_blocks([&mut y].into_iter(), images),
+            into_blocks([&mut *y].into_iter(), images),
             |(index, mut outputs)| {
                 let first = index * block(images);
                 for tile in tiles(model, i..i + 1, block(images).min(images - first)) {
@@ -237,7 +237,7 @@ pub fn infer_with(model: &Model, x: &[f32], images: usize, mut visit: impl FnMut
         values[node.output.0] = y;
         for id in &node.inputs {
             if last_use[id.0] == i {
-                values[id.0] = Vec::new();
+                values[id.0] = Scratch::default();
             }
         }
     }

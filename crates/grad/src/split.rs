@@ -59,14 +59,14 @@ pub(crate) fn passes(model: &Model, batch_norm_waits: bool) -> Vec<Range<usize>>
 
 /// `values`, each of `images` images, cut into blocks: entry `[block][value]`.
 pub(crate) fn into_blocks<'a>(
-    values: impl Iterator<Item = &'a mut Vec<f32>>,
+    values: impl Iterator<Item = &'a mut [f32]>,
     images: usize,
 ) -> Vec<Vec<&'a mut [f32]>> {
     let block = block(images);
     let mut blocks: Vec<Vec<&mut [f32]>> = (0..images.div_ceil(block)).map(|_| vec![]).collect();
     for value in values {
         let len = value.len() / images.max(1);
-        let mut rest = value.as_mut_slice();
+        let mut rest = value;
         for (i, out) in blocks.iter_mut().enumerate() {
             let n = block.min(images - i * block);
             let (head, tail) = rest.split_at_mut(n * len);
@@ -85,7 +85,7 @@ mod tests {
     fn blocks_cover_every_image_once() {
         for images in [1, 5, 16, 17, 33] {
             let mut value: Vec<f32> = vec![0.0; images * 3];
-            let blocks = into_blocks([&mut value].into_iter(), images);
+            let blocks = into_blocks([&mut *value].into_iter(), images);
             assert!(blocks.len() <= BLOCKS);
             assert_eq!(blocks.iter().map(|b| b[0].len()).sum::<usize>(), images * 3);
         }

@@ -2,6 +2,8 @@
 
 use exbit_model::{NodeId, ValueId};
 
+use crate::scratch::Scratch;
+
 /// How BatchNorm normalises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -20,12 +22,13 @@ pub(crate) struct Statistics {
     pub(crate) var: Vec<f32>,
 }
 
-/// Every value of one forward pass over a batch.
+/// Every value of one forward pass over a batch. The thread that drops it keeps its memory for the
+/// next one.
 #[derive(Clone, Debug)]
 pub struct Tape {
     pub(crate) images: usize,
     pub(crate) output: ValueId,
-    pub(crate) values: Vec<Vec<f32>>,
+    pub(crate) values: Vec<Scratch>,
     pub(crate) statistics: Vec<Option<Statistics>>,
 }
 
@@ -54,7 +57,7 @@ impl Tape {
     }
 
     /// A value of all images, to own; the others are dropped.
-    pub fn into_value(mut self, id: ValueId) -> Vec<f32> {
-        std::mem::take(&mut self.values[id.0])
+    pub fn into_value(self, id: ValueId) -> Vec<f32> {
+        self.values[id.0].to_vec()
     }
 }

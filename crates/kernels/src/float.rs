@@ -2,7 +2,8 @@
 //! raw pointers. Callers split work over threads themselves, by image.
 
 mod isa;
-pub(crate) mod shifted;
+pub mod lanes;
+pub mod shifted;
 mod vector;
 
 /// A matrix to read: `data[i * row_stride + j * col_stride]` is entry `(i, j)`.

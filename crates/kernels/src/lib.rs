@@ -30,10 +30,7 @@ pub use conv::{PackedConv, Scratch};
 pub use elementwise::{add, average_pool, max_pool};
 pub use epilogue::{Activation, Epilogue, Finish, pixel_table, regrid_table};
 #[cfg(feature = "float")]
-pub use float::{
-    Matrix, MatrixMut, gemm,
-    shifted::{ROUND, Rows, Term, dots, product},
-};
+pub use float::{Matrix, MatrixMut, gemm, lanes, shifted};
 pub use isa::{Isa, peak};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round};

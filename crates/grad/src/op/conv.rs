@@ -10,7 +10,9 @@
 //!
 //! A 1x1 convolution of stride 1 is a matrix product as it stands.
 
-use exbit_kernels::{Matrix, MatrixMut, Rows, Term, dots, gemm, product};
+use exbit_kernels::lanes::sums;
+use exbit_kernels::shifted::{ROUND, Rows, Term, dots, product};
+use exbit_kernels::{Matrix, MatrixMut, gemm};
 use exbit_model::Conv;
 
 use super::flat::Layout;
@@ -80,12 +82,12 @@ pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: 
     let layout = Layout::new(&op.window, e.input, e.output, images);
     let x = put_input(&e, &layout, x);
     let n = layout.outputs();
-    let stride = n.next_multiple_of(exbit_kernels::ROUND);
-    let mut sums = take(e.cout * stride);
+    let stride = n.next_multiple_of(ROUND);
+    let mut laid = take(e.cout * stride);
     let terms = forward_terms(&e, &layout);
     for group in 0..e.groups {
         let c = Rows {
-            data: &mut *sums,
+            data: &mut *laid,
             count: e.cout,
             stride,
         };
@@ -96,11 +98,11 @@ pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: 
             &terms,
             n,
         );
-        for (o, sums) in sums.chunks_exact(stride).enumerate() {
+        for (o, laid) in laid.chunks_exact(stride).enumerate() {
             let channel = group * e.cout + o;
             let bias = op.bias.as_ref().map_or(0.0, |bias| bias[channel]);
             let y = &mut y[channel * e.out_plane()..];
-            layout.get_output(sums, bias, y, e.out_len());
+            layout.get_output(laid, bias, y, e.out_len());
         }
     }
 }
@@ -154,7 +156,6 @@ fn group_of<'a>(x: &'a Scratch, e: &Extents, group: usize) -> &'a [f32] {
 /// Every phase of every input channel, laid out.
 fn put_input(e: &Extents, layout: &Layout, x: &[f32]) -> Scratch {
     let mut planes = take(e.groups * e.cin * layout.phases.len() * layout.len);
-    planes.fill(0.0);
     for (i, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
         let (channel, phase) = (i / layout.phases.len(), i % layout.phases.len());
         layout.put_phase(
@@ -170,7 +171,6 @@ fn put_input(e: &Extents, layout: &Layout, x: &[f32]) -> Scratch {
 /// Every output channel, laid out.
 fn put_output(e: &Extents, layout: &Layout, y: &[f32]) -> Scratch {
     let mut planes = take(e.groups * e.cout * layout.len);
-    planes.fill(0.0);
     for (channel, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
         layout.put_output(&y[channel * e.out_plane()..], e.out_len(), plane);
     }
@@ -194,8 +194,8 @@ fn input_gradient(op: &Conv, e: &Extents, layout: &Layout, dy: &Scratch, dx: &mu
         dx.fill(0.0);
     }
     let n = layout.inputs();
-    let stride = n.next_multiple_of(exbit_kernels::ROUND);
-    let mut sums = take(e.cin * stride);
+    let stride = n.next_multiple_of(ROUND);
+    let mut laid = take(e.cin * stride);
     for (index, phase) in layout.phases.iter().enumerate() {
         let mut terms = Vec::new();
         for o in 0..e.cout {
@@ -214,7 +214,7 @@ fn input_gradient(op: &Conv, e: &Extents, layout: &Layout, dy: &Scratch, dx: &mu
         }
         for group in 0..e.groups {
             let c = Rows {
-                data: &mut *sums,
+                data: &mut *laid,
                 count: e.cin,
                 stride,
             };
@@ -225,9 +225,9 @@ fn input_gradient(op: &Conv, e: &Extents, layout: &Layout, dy: &Scratch, dx: &mu
                 &terms,
                 n,
             );
-            for (c, sums) in sums.chunks_exact(stride).enumerate() {
+            for (c, laid) in laid.chunks_exact(stride).enumerate() {
                 let dx = &mut dx[(group * e.cin + c) * e.in_plane()..];
-                layout.get_phase(*phase, sums, dx, e.in_len());
+                layout.get_phase(*phase, laid, dx, e.in_len());
             }
         }
     }
@@ -252,7 +252,7 @@ fn add_bias_gradient(e: &Extents, dy: &[f32], db: &mut [f32]) {
     }
     for dy in dy.chunks_exact(e.out_len()) {
         for (db, dy) in db.iter_mut().zip(dy.chunks_exact(e.out_plane())) {
-            *db += dy.iter().sum::<f32>();
+            *db += sums(dy, dy, |dy, _| [dy])[0];
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Row after row, image after image, with zeros between: reading a tap of every output of a batch
 //! is reading the plane from another place on, and a convolution is a product with shifted rows
-//! (`exbit_kernels::product`). The zeros between two rows serve as the right padding of one and
+//! (`exbit_kernels::shifted`). The zeros between two rows serve as the right padding of one and
 //! the left padding of the next. A stride of `s` splits a plane into `s * s` phases, every
 //! `s`-th pixel of every `s`-th row; each tap falls on one phase, again as a shift.
 
-use exbit_kernels::ROUND;
+use exbit_kernels::lanes::{Plane, collect, spread};
+use exbit_kernels::shifted::ROUND;
 use exbit_model::Window;
 
 /// How one axis of a plane is laid out. A tap at distance `u = tap * dilation - pad` reads phase
@@ -142,35 +143,10 @@ impl Layout {
         (self.images * y.pitch + height).saturating_sub(y.pitch + 1) * x.pitch + width
     }
 
-    /// The place, counted from the lead, of row `row` of an image.
-    fn row(&self, image: usize, row: usize) -> usize {
-        (image * self.axes[0].pitch + row) * self.axes[1].pitch
-    }
-
     /// Lays out one phase of one channel: `x` holds the channel's plane of each image, `distance`
-    /// apart. `to` is a plane of zeros.
+    /// apart.
     pub(super) fn put_phase(&self, phase: [usize; 2], x: &[f32], distance: usize, to: &mut [f32]) {
-        let [y, x_axis] = &self.axes;
-        for image in 0..self.images {
-            let plane = &x[image * distance..][..y.input * x_axis.input];
-            for row in 0..y.extent(phase[0]) {
-                let from = &plane[(row * y.stride + phase[0]) * x_axis.input..][..x_axis.input];
-                let to = &mut to[self.lead + self.row(image, row)..][..x_axis.extent(phase[1])];
-                match x_axis.stride {
-                    1 => copy(to, from),
-                    2 => {
-                        let from = &from[phase[1]..];
-                        to.iter_mut()
-                            .zip(from.chunks(2))
-                            .for_each(|(to, from)| *to = from[0]);
-                    }
-                    stride => {
-                        let from = from[phase[1]..].iter().step_by(stride);
-                        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-                    }
-                }
-            }
-        }
+        self.put(self.phase(phase), x, distance, to);
     }
 
     /// The reverse of [`Layout::put_phase`]; `from` begins with the first entry, not the lead.
@@ -181,58 +157,70 @@ impl Layout {
         x: &mut [f32],
         distance: usize,
     ) {
-        let [y, x_axis] = &self.axes;
-        for image in 0..self.images {
-            let plane = &mut x[image * distance..][..y.input * x_axis.input];
-            for row in 0..y.extent(phase[0]) {
-                let at = (row * y.stride + phase[0]) * x_axis.input;
-                let to = &mut plane[at..][..x_axis.input];
-                let from = &from[self.row(image, row)..][..x_axis.extent(phase[1])];
-                if x_axis.stride == 1 {
-                    copy(to, from);
-                } else {
-                    let to = to[phase[1]..].iter_mut().step_by(x_axis.stride);
-                    to.zip(from).for_each(|(to, from)| *to = *from);
-                }
-            }
-        }
+        self.get(self.phase(phase), from, 0.0, x, distance);
     }
 
-    /// Lays out one channel of an output, as [`Layout::put_phase`] an input.
+    /// Lays out one channel of an output, as [`Layout::put_phase`] one of an input.
     pub(super) fn put_output(&self, y: &[f32], distance: usize, to: &mut [f32]) {
-        let [height, width] = [self.axes[0].output, self.axes[1].output];
-        for image in 0..self.images {
-            let plane = &y[image * distance..][..height * width];
-            for row in 0..height {
-                let to = &mut to[self.lead + self.row(image, row)..][..width];
-                copy(to, &plane[row * width..][..width]);
-            }
-        }
+        self.put((0, self.whole_output()), y, distance, to);
     }
 
     /// The reverse of [`Layout::put_output`], with `bias` added; `from` begins with the first
     /// entry, not the lead.
     pub(super) fn get_output(&self, from: &[f32], bias: f32, y: &mut [f32], distance: usize) {
+        self.get((0, self.whole_output()), from, bias, y, distance);
+    }
+
+    /// Where a phase begins in its plane, and how it lies there.
+    fn phase(&self, [top, left]: [usize; 2]) -> (usize, Plane) {
+        let [y, x] = &self.axes;
+        let (height, width) = (y.extent(top), x.extent(left));
+        let plane = Plane {
+            height,
+            width,
+            pitch: y.stride * x.input,
+            step: x.stride,
+        };
+        (top * x.input + left, plane)
+    }
+
+    fn whole_output(&self) -> Plane {
         let [height, width] = [self.axes[0].output, self.axes[1].output];
+        Plane {
+            height,
+            width,
+            pitch: width,
+            step: 1,
+        }
+    }
+
+    fn put(&self, (start, plane): (usize, Plane), x: &[f32], distance: usize, to: &mut [f32]) {
+        let [pitch, rows] = [self.axes[1].pitch, self.axes[0].pitch];
+        let (lead, to) = to.split_at_mut(self.lead);
+        lead.fill(0.0);
+        for (image, to) in (0..self.images).zip(to.chunks_exact_mut(rows * pitch)) {
+            if plane.height * plane.width > 0 {
+                spread(to, pitch, &x[image * distance + start..], plane);
+            }
+            to[plane.height * pitch..].fill(0.0);
+        }
+        to[self.images * rows * pitch..].fill(0.0);
+    }
+
+    fn get(
+        &self,
+        (start, plane): (usize, Plane),
+        from: &[f32],
+        plus: f32,
+        x: &mut [f32],
+        distance: usize,
+    ) {
+        let [pitch, rows] = [self.axes[1].pitch, self.axes[0].pitch];
         for image in 0..self.images {
-            let plane = &mut y[image * distance..][..height * width];
-            for row in 0..height {
-                let from = &from[self.row(image, row)..][..width];
-                let to = &mut plane[row * width..][..width];
-                to.iter_mut()
-                    .zip(from)
-                    .for_each(|(to, from)| *to = from + bias);
+            if plane.height * plane.width > 0 {
+                let x = &mut x[image * distance + start..];
+                collect(x, plane, &from[image * rows * pitch..], pitch, plus);
             }
         }
     }
-}
-
-/// `to = from` in short runs: rows are too short for a call to pay.
-fn copy(to: &mut [f32], from: &[f32]) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<8>(), from.as_chunks::<8>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    to_rest
-        .iter_mut()
-        .zip(from_rest)
-        .for_each(|(to, from)| *to = *from);
 }

@@ -116,7 +116,7 @@ pub(crate) fn backward(site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Want
                 .of_input()
                 .for_each(|(c, dx)| activation::backward(*op, seen, dys[c], dx));
         }
-        Op::Add => add::backward(dys, wants),
+        Op::Add | Op::Reshape { .. } => debug_assert!(passes_on(site.op), "not called"),
         Op::Concat { axis } => concat::backward(*axis, site, dys, wants),
         Op::Pad(op) => wants
             .of_input()
@@ -137,9 +137,6 @@ pub(crate) fn backward(site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Want
                 .of_input()
                 .for_each(|(c, dx)| pool::backward_global(site, dys[c], dx));
         }
-        Op::Reshape { .. } => wants
-            .of_input()
-            .for_each(|(c, dx)| dx.copy_from_slice(dys[c])),
         Op::Transpose { perm } => {
             wants
                 .of_input()
@@ -152,6 +149,12 @@ pub(crate) fn backward(site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Want
         }
         Op::FakeQuant(op) => fake_quant::backward(op, seen, dys, wants),
     }
+}
+
+/// Whether the gradient of each input is that of the output, unchanged: the walks hand it on
+/// without a call.
+pub(crate) fn passes_on(op: &Op) -> bool {
+    matches!(op, Op::Add | Op::Reshape { .. })
 }
 
 /// Zeros of the lengths of a node's parameters, or `None` for a node without any.

@@ -10,6 +10,7 @@
 //! Its sums run over the batch, so the walk takes it in two steps: `reduce` adds a tile's part of
 //! them, `pull` gives `dx` of a tile when they are whole.
 
+use exbit_kernels::lanes::{map, map2, sums};
 use exbit_model::{Affine, BatchNorm};
 
 use super::{Seen, Site, Wants};
@@ -36,9 +37,7 @@ pub(super) fn forward_affine(
 ) {
     for ((c, x), y) in planes(shape, x).zip(y.chunks_exact_mut(plane_len(shape).max(1))) {
         let (scale, shift) = (scale[c], shift[c]);
-        y.iter_mut()
-            .zip(x)
-            .for_each(|(y, x)| *y = scale * x + shift);
+        map(y, x, |x| scale * x + shift);
     }
 }
 
@@ -70,9 +69,9 @@ pub(super) fn backward_affine(
         .of_input()
         .for_each(|(c, dx)| scale_planes(&op.scale, site.output, dys[c], dx));
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        let mut sums = Sums::new(site.output[0]);
-        sums.add(site.output, seen.xs[0], dy, &vec![0.0; site.output[0]]);
-        sums.add_to(gradient, &vec![1.0; site.output[0]]);
+        let mut all = Sums::new(site.output[0]);
+        all.add(site.output, seen.xs[0], dy, &vec![0.0; site.output[0]]);
+        all.add_to(gradient, &vec![1.0; site.output[0]]);
     }
 }
 
@@ -90,16 +89,16 @@ pub(super) fn backward_batch_norm(
         .of_input()
         .for_each(|(c, dx)| scale_planes(&scale, site.output, dys[c], dx));
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        let mut sums = Sums::new(site.output[0]);
-        sums.add(site.output, seen.xs[0], dy, &mean);
-        sums.add_to(gradient, &inverse);
+        let mut all = Sums::new(site.output[0]);
+        all.add(site.output, seen.xs[0], dy, &mean);
+        all.add_to(gradient, &inverse);
     }
 }
 
 fn scale_planes(scale: &[f32], shape: &[usize], dy: &[f32], dx: &mut [f32]) {
     for ((c, dy), dx) in planes(shape, dy).zip(dx.chunks_exact_mut(plane_len(shape).max(1))) {
         let scale = scale[c];
-        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = scale * dy);
+        map(dx, dy, |dy| scale * dy);
     }
 }
 
@@ -120,7 +119,8 @@ impl Sums {
 
     fn add(&mut self, shape: &[usize], x: &[f32], dy: &[f32], mean: &[f32]) {
         for ((c, x), (_, dy)) in planes(shape, x).zip(planes(shape, dy)) {
-            let (sum, dot) = sum_and_dot(dy, x, mean[c]);
+            let mean = mean[c];
+            let [sum, dot] = sums(dy, x, |dy, x| [dy, dy * (x - mean)]);
             self.dy[c] += f64::from(sum);
             self.dy_x[c] += f64::from(dot);
         }
@@ -163,30 +163,6 @@ impl Sums {
     }
 }
 
-/// Lanes of a sum: enough for the widest registers, and a fixed order of summation.
-const LANES: usize = 16;
-
-/// `sum(dy)` and `sum(dy (x - mean))`.
-fn sum_and_dot(dy: &[f32], x: &[f32], mean: f32) -> (f32, f32) {
-    let (mut sums, mut dots) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let (mut sum, mut dot) = (0.0, 0.0);
-    let (dy_runs, x_runs) = (dy.chunks_exact(LANES), x.chunks_exact(LANES));
-    for (dy, x) in dy_runs.remainder().iter().zip(x_runs.remainder()) {
-        sum += dy;
-        dot += dy * (x - mean);
-    }
-    for (dy, x) in dy_runs.zip(x_runs) {
-        for l in 0..LANES {
-            sums[l] += dy[l];
-            dots[l] += dy[l] * (x[l] - mean);
-        }
-    }
-    (
-        sum + sums.iter().sum::<f32>(),
-        dot + dots.iter().sum::<f32>(),
-    )
-}
-
 /// Adds a tile's part of the sums of a BatchNorm on batch statistics.
 pub(crate) fn reduce(op: &BatchNorm, site: &Site, [x, dy]: [&[f32]; 2], sums: &mut Sums) {
     let (_, mean) = normaliser(op, site);
@@ -212,9 +188,7 @@ pub(crate) fn pull(
         let slope = scale * inv * inv * sums.dy_x[c] / n;
         let offset = f64::from(mean[c]) * slope - scale * sums.dy[c] / n;
         let (scale, slope, offset) = (scale as f32, slope as f32, offset as f32);
-        for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-            *dx = scale * dy - slope * x + offset;
-        }
+        map2(dx, x, dy, |x, dy| scale * dy - slope * x + offset);
     }
 }
 
@@ -262,15 +236,20 @@ impl Moments {
     /// Adds a tile.
     pub(crate) fn add(&mut self, x: &[f32]) {
         for (c, x) in planes(&self.shape, x) {
-            let count = x.len() as f32;
-            // Any shift near the mean will do: the second sum is exact about it.
-            let near = sum_and_dot(x, x, 0.0).0 / count;
-            let (sum, squares) = centred(x, near);
-            let off = f64::from(sum) / f64::from(count);
-            self.channels[c].merge(Moment {
-                count: f64::from(count),
+            let (own, count) = (&mut self.channels[c], x.len() as f64);
+            // About a number near the mean the sums lose nothing; any such number will do.
+            let near = if own.count > 0.0 {
+                own.mean as f32
+            } else {
+                mean(x)
+            };
+            let [sum, squares] = sums(x, x, |x, _| [x - near, (x - near) * (x - near)]);
+            let off = f64::from(sum) / count;
+            let squares = f64::from(squares) - off * f64::from(sum);
+            own.merge(Moment {
+                count,
                 mean: f64::from(near) + off,
-                squares: f64::from(squares) - off * f64::from(sum),
+                squares,
             });
         }
     }
@@ -292,24 +271,6 @@ impl Moments {
     }
 }
 
-/// `sum(x - near)` and `sum((x - near)^2)`.
-fn centred(x: &[f32], near: f32) -> (f32, f32) {
-    let (mut sums, mut squares) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let (mut sum, mut square) = (0.0, 0.0);
-    let runs = x.chunks_exact(LANES);
-    for x in runs.remainder() {
-        sum += x - near;
-        square += (x - near) * (x - near);
-    }
-    for x in runs {
-        for l in 0..LANES {
-            let d = x[l] - near;
-            sums[l] += d;
-            squares[l] += d * d;
-        }
-    }
-    (
-        sum + sums.iter().sum::<f32>(),
-        square + squares.iter().sum::<f32>(),
-    )
+fn mean(x: &[f32]) -> f32 {
+    sums(x, x, |x, _| [x])[0] / x.len() as f32
 }

@@ -2,6 +2,7 @@
 //!
 //! The maximum's gradient goes to the first entry of the window that equals it.
 
+use exbit_kernels::lanes::sums;
 use exbit_model::Window;
 
 use super::{Seen, Site};
@@ -118,7 +119,7 @@ pub(super) fn backward_mean(window: &Window, pad: bool, site: &Site, dy: &[f32],
 pub(super) fn forward_global(site: &Site, x: &[f32], y: &mut [f32]) {
     let plane = site.inputs[0][1] * site.inputs[0][2];
     for (y, x) in y.iter_mut().zip(x.chunks_exact(plane)) {
-        *y = (x.iter().map(|&x| f64::from(x)).sum::<f64>() / plane as f64) as f32;
+        *y = sums(x, x, |x, _| [x])[0] / plane as f32;
     }
 }
 

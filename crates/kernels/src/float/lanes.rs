@@ -1,0 +1,258 @@
+//! Element-wise loops and sums, compiled for each level: the same loop, wider registers.
+//!
+//! Nothing is fused here, and sums run over fixed lanes, so every level gives the same bits.
+
+use super::isa::Level;
+
+/// Defines a function whose body is compiled for each [`Level`] and chosen at the call.
+macro_rules! for_each_level {
+    ($(#[$doc:meta])* pub fn $name:ident [$($generics:tt)*]
+     ($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block) => {
+        $(#[$doc])*
+        pub fn $name<$($generics)*>($($arg: $type),*) -> $result {
+            #[inline(always)]
+            fn body<$($generics)*>($($arg: $type),*) -> $result $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl")]
+            fn avx512<$($generics)*>($($arg: $type),*) -> $result {
+                body($($arg),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2<$($generics)*>($($arg: $type),*) -> $result {
+                body($($arg),*)
+            }
+
+            match Level::best() {
+                // SAFETY: the CPU has what the function was compiled for.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => unsafe { avx2($($arg),*) },
+                Level::Portable => body($($arg),*),
+            }
+        }
+    };
+}
+
+for_each_level! {
+    /// `y[i] = f(x[i])`, as far as both reach.
+    pub fn map [F: Fn(f32) -> f32] (y: &mut [f32], x: &[f32], f: F) -> () {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
+    }
+}
+
+for_each_level! {
+    /// `y[i] = f(a[i], b[i])`, as far as all reach.
+    pub fn map2 [F: Fn(f32, f32) -> f32] (y: &mut [f32], a: &[f32], b: &[f32], f: F) -> () {
+        y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b));
+    }
+}
+
+for_each_level! {
+    /// `y[i] = f(y[i], x[i])`, as far as both reach.
+    pub fn update [F: Fn(f32, f32) -> f32] (y: &mut [f32], x: &[f32], f: F) -> () {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(*y, x));
+    }
+}
+
+/// Lanes of a sum.
+const LANES: usize = 32;
+
+for_each_level! {
+    /// The sums over `i` of the `N` numbers `f(a[i], b[i])`, as far as both reach.
+    pub fn sums [F: Fn(f32, f32) -> [f32; N], const N: usize]
+        (a: &[f32], b: &[f32], f: F) -> [f32; N]
+    {
+        let len = a.len().min(b.len());
+        let mut lanes = [[0.0f32; LANES]; N];
+        let (a, b) = (a[..len].as_chunks::<LANES>(), b[..len].as_chunks::<LANES>());
+        for (a, b) in a.0.iter().zip(b.0) {
+            for l in 0..LANES {
+                let terms = f(a[l], b[l]);
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[l] += term;
+                }
+            }
+        }
+        let (a, b) = (a.1.as_chunks::<8>(), b.1.as_chunks::<8>());
+        for (a, b) in a.0.iter().zip(b.0) {
+            for l in 0..8 {
+                let terms = f(a[l], b[l]);
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[l] += term;
+                }
+            }
+        }
+        for (l, (&a, &b)) in a.1.iter().zip(b.1).enumerate() {
+            for (lanes, term) in lanes.iter_mut().zip(f(a, b)) {
+                lanes[8 + l] += term;
+            }
+        }
+        lanes.map(|mut lanes| {
+            let mut width = LANES;
+            while width > 1 {
+                width /= 2;
+                for l in 0..width {
+                    lanes[l] += lanes[l + width];
+                }
+            }
+            lanes[0]
+        })
+    }
+}
+
+/// Rows of a plane: how many, how wide, and the distances between rows and between entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Plane {
+    /// Rows.
+    pub height: usize,
+    /// Entries of a row.
+    pub width: usize,
+    /// Distance between rows.
+    pub pitch: usize,
+    /// Distance between entries.
+    pub step: usize,
+}
+
+for_each_level! {
+    /// Copies a plane out of `x`, laid out as `plane`, into rows of `pitch`, with zeros behind
+    /// each row.
+    ///
+    /// # Panics
+    /// When a row does not lie in its slice, or is wider than `pitch`.
+    pub fn spread [] (to: &mut [f32], pitch: usize, x: &[f32], plane: Plane) -> () {
+        let Plane { height, width, .. } = plane;
+        for row in 0..height {
+            let (to, behind) = to[row * pitch..(row + 1) * pitch].split_at_mut(width);
+            let from = &x[row * plane.pitch..];
+            match plane.step {
+                1 => shift_row(to, &from[..width], 0.0),
+                2 => {
+                    let (pairs, last) = from[..2 * width - 1].as_chunks::<2>();
+                    to.iter_mut().zip(pairs).for_each(|(to, from)| *to = from[0]);
+                    to[width - 1] = last[0];
+                }
+                step => to.iter_mut().zip(from.iter().step_by(step)).for_each(|(to, x)| *to = *x),
+            }
+            behind.iter_mut().for_each(|zero| *zero = 0.0);
+        }
+    }
+}
+
+for_each_level! {
+    /// The reverse of [`spread`]: copies rows of `pitch` into a plane of `y`, laid out as `plane`,
+    /// with `plus` added.
+    ///
+    /// # Panics
+    /// When a row does not lie in its slice.
+    pub fn collect [] (y: &mut [f32], plane: Plane, from: &[f32], pitch: usize, plus: f32) -> () {
+        for row in 0..plane.height {
+            let from = &from[row * pitch..][..plane.width];
+            let to = &mut y[row * plane.pitch..];
+            match plane.step {
+                1 => shift_row(&mut to[..plane.width], from, plus),
+                step => {
+                    let to = to.iter_mut().step_by(step);
+                    to.zip(from).for_each(|(to, from)| *to = from + plus);
+                }
+            }
+        }
+    }
+}
+
+/// `to = from + plus`, rows of one length. Short rows are the rule: the last run of a row overlaps
+/// the one before rather than go entry by entry.
+#[inline(always)]
+fn shift_row(to: &mut [f32], from: &[f32], plus: f32) {
+    #[inline(always)]
+    fn run<const N: usize>(to: &mut [f32], from: &[f32], plus: f32) {
+        let ends = (
+            to.last_chunk_mut::<N>().map(|to| to.as_mut_slice()),
+            from.last_chunk::<N>(),
+        );
+        if let (Some(to), Some(from)) = ends {
+            for l in 0..N {
+                to[l] = from[l] + plus;
+            }
+        }
+        for (to, from) in to
+            .as_chunks_mut::<N>()
+            .0
+            .iter_mut()
+            .zip(from.as_chunks::<N>().0)
+        {
+            for l in 0..N {
+                to[l] = from[l] + plus;
+            }
+        }
+    }
+    match from.len() {
+        16.. => run::<16>(to, from, plus),
+        8.. => run::<8>(to, from, plus),
+        4.. => run::<4>(to, from, plus),
+        _ => run::<1>(to, from, plus),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_take_every_entry_once() {
+        for n in [0, 1, 7, 8, 31, 32, 49, 100] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            let [sum, dot] = sums(&x, &x, |a, b| [a, a * b]);
+            assert_eq!(sum, x.iter().sum());
+            assert_eq!(dot, x.iter().map(|x| x * x).sum());
+        }
+    }
+
+    #[test]
+    fn what_is_spread_is_collected_again() {
+        for (width, step) in [
+            (1, 1),
+            (3, 1),
+            (5, 1),
+            (8, 1),
+            (14, 1),
+            (33, 1),
+            (1, 2),
+            (7, 2),
+            (4, 3),
+        ] {
+            let plane = Plane {
+                height: 3,
+                width,
+                pitch: width * step,
+                step,
+            };
+            let x: Vec<f32> = (0..3 * width * step).map(|i| 1.0 + i as f32).collect();
+            let pitch = width + 2;
+            let mut laid = vec![f32::NAN; 3 * pitch];
+            spread(&mut laid, pitch, &x, plane);
+            let entry = |i: usize| {
+                if i % pitch < width {
+                    x[i / pitch * plane.pitch + i % pitch * step]
+                } else {
+                    0.0
+                }
+            };
+            assert!(
+                laid.iter().enumerate().all(|(i, &v)| v == entry(i)),
+                "{laid:?}"
+            );
+            let mut y = x.clone();
+            collect(&mut y, plane, &laid, pitch, 0.5);
+            let half = |i: usize| if i.is_multiple_of(step) { 0.5 } else { 0.0 };
+            assert!(
+                y.iter().enumerate().all(|(i, &v)| v == x[i] + half(i)),
+                "{y:?}"
+            );
+        }
+    }
+}
