@@ -29,6 +29,7 @@ impl From<Status> for ExitCode {
 pub(crate) struct Failure {
     status: Status,
     message: String,
+    next: Option<String>,
 }
 
 impl Failure {
@@ -37,6 +38,7 @@ impl Failure {
         Self {
             status: Status::BadInput,
             message: message.into(),
+            next: None,
         }
     }
 
@@ -45,6 +47,7 @@ impl Failure {
         Self {
             status: Status::Unexpected,
             message: message.into(),
+            next: None,
         }
     }
 
@@ -69,6 +72,12 @@ impl Failure {
         }
     }
 
+    /// The same failure, with what to do next.
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
     /// How the process ends.
     pub(crate) fn status(&self) -> Status {
         self.status
@@ -81,6 +90,7 @@ impl Failure {
         if json {
             let error = Error {
                 message: &self.message,
+                next: self.next.as_deref(),
             };
             let object = Report {
                 status: self.status as u8,
@@ -101,10 +111,27 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Error<'a> {
     message: &'a str,
+    next: Option<&'a str>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)
+        write!(f, "error: {}", self.message)?;
+        match &self.next {
+            Some(next) => write!(f, "\n\n  {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<exbit_model::Error> for Failure {
+    fn from(error: exbit_model::Error) -> Self {
+        Self::bad_input(error.to_string())
+    }
+}
+
+impl From<exbit_engine::Error> for Failure {
+    fn from(error: exbit_engine::Error) -> Self {
+        Self::bad_input(error.to_string())
     }
 }

@@ -1,12 +1,20 @@
 //! `exbit` on the command line: arguments in, one answer out, a status that says how it ended.
 //!
 //! Read in this order: `args` (what can be asked), `cmd` (one file for each command), `exit` (how
-//! a run ends), `output` (what a person or a script sees).
+//! a run ends), `output` (what a person or a script sees), `progress`.
 
 mod args;
 mod cmd;
 mod exit;
+mod images;
+mod network;
 mod output;
+mod progress;
+mod runner;
+mod score;
+mod survey;
+mod table;
+mod timing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -15,12 +23,15 @@ use clap::Parser;
 
 use crate::args::Cli;
 use crate::exit::{Failure, Status};
+use crate::progress::Progress;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.json;
-    let outcome = catch_unwind(AssertUnwindSafe(|| cmd::run(&cli.command)))
+    let progress = Progress::new(cli.quiet);
+    let outcome = catch_unwind(AssertUnwindSafe(|| cmd::run(&cli.command, &progress)))
         .unwrap_or_else(|_| Err(Failure::bug()));
+    progress.close();
     let outcome = outcome.and_then(|answer| output::print(&answer, json));
     match outcome {
         Ok(()) => Status::Done.into(),

@@ -2,11 +2,23 @@
 //!
 //! Every help text has the same order: purpose, arguments, examples, exit status.
 
+mod bench;
 mod completions;
+mod data;
+mod eval;
+mod inspect;
+mod predict;
 
+pub(crate) use bench::Bench;
 pub(crate) use completions::Completions;
+pub(crate) use data::{Data, Preprocessing, Threads};
+pub(crate) use eval::Eval;
+pub(crate) use inspect::Inspect;
+pub(crate) use predict::Predict;
 
 use clap::{Parser, Subcommand};
+
+use data::{at_least_one, batch, seconds};
 
 /// Spend on each layer only the bits that it needs: turn a pretrained network and a budget into
 /// a small integer network, and run it.
@@ -22,6 +34,9 @@ pub(crate) struct Cli {
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -30,6 +45,10 @@ pub(crate) struct Cli {
 /// The commands, in the order of the work.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Inspect(Inspect),
+    Eval(Eval),
+    Predict(Predict),
+    Bench(Bench),
     Completions(Completions),
 }
 

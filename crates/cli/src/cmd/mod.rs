@@ -1,14 +1,23 @@
 //! The commands: each takes its arguments and gives one answer, or the reason why not.
 
+mod bench;
 mod completions;
+mod eval;
+mod inspect;
+mod predict;
 
 use crate::args::Command;
 use crate::exit::Failure;
 use crate::output::Answer;
+use crate::progress::Progress;
 
 /// Runs `command`.
-pub(crate) fn run(command: &Command) -> Result<Answer, Failure> {
+pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Failure> {
     match command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Eval(args) => eval::run(args, progress),
+        Command::Predict(args) => predict::run(args, progress),
+        Command::Bench(args) => bench::run(args, progress),
         Command::Completions(args) => completions::run(args),
     }
 }

@@ -1,0 +1,35 @@
+//! `exbit bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::Threads;
+
+/// Measure how fast a network runs on this machine.
+///
+/// Calls it again and again with a batch of random images and prints the times that 10, 50 and
+/// 90 percent of the calls stay within: of a whole call, from pixels to logits. Set EXBIT_ISA to
+/// scalar, avx2 or avx512vnni to run a Program on other instructions than the fastest.
+#[derive(Args, Debug)]
+#[command(after_long_help = super::manual("\
+Examples:
+  exbit bench resnet20.exbit
+  exbit bench resnet20.exbit --threads 1 --per-layer
+  exbit bench resnet20.onnx --batch 64 --json"))]
+pub(crate) struct Bench {
+    /// An ONNX model or an exbit Program; the content tells
+    #[arg(value_name = "MODEL.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
+    pub(crate) network: PathBuf,
+    /// Images in one call
+    #[arg(long, value_name = "B", default_value = "1", value_parser = super::batch)]
+    pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// How long to measure
+    #[arg(long, value_name = "S", default_value = "3", value_parser = super::seconds)]
+    pub(crate) seconds: f64,
+    /// Also the time of each layer, for one image on one thread
+    #[arg(long)]
+    pub(crate) per_layer: bool,
+}

@@ -1,0 +1,22 @@
+//! `exbit inspect`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+/// Show what a network consists of: layers, shapes, MACs, parameters, bits, and where memory
+/// peaks.
+///
+/// A row is what runs as one: a layer with the normalisation and activation behind it. `memory`
+/// is what is alive while the row runs, at the true bit-widths; `bits` are those of the weights
+/// and of what the row reads.
+#[derive(Args, Debug)]
+#[command(after_long_help = super::manual("\
+Examples:
+  exbit inspect resnet20.onnx
+  exbit inspect resnet20.exbit --json | jq .bops_full"))]
+pub(crate) struct Inspect {
+    /// An ONNX model or an exbit Program; the content tells
+    #[arg(value_name = "MODEL.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
+    pub(crate) network: PathBuf,
+}

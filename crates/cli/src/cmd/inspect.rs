@@ -1,0 +1,201 @@
+//! `exbit inspect`: what a network consists of.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use exbit_engine::Session;
+use serde::Serialize;
+
+use crate::args::Inspect;
+use crate::exit::Failure;
+use crate::network::{self, Network};
+use crate::output::Answer;
+use crate::survey::{Row, Survey, Totals, of_model, of_program};
+use crate::table::{Side, Table, bytes, count, printable, width};
+
+#[derive(Serialize)]
+struct Json<'a> {
+    file: &'a Path,
+    kind: &'static str,
+    name: &'a str,
+    file_bytes: u64,
+    input: &'a [usize],
+    output: &'a [usize],
+    #[serde(flatten)]
+    totals: &'a Totals,
+    arena_bytes: Option<usize>,
+    peak_at: Option<&'a str>,
+    classes: &'a [String],
+    preprocess: Option<&'a str>,
+    notes: BTreeMap<&'a str, &'a str>,
+    layers: &'a [Row],
+}
+
+pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
+    let file = network::open(&args.network)?;
+    let (survey, arena_bytes) = match &file.network {
+        Network::Float(model) => (of_model(model), None),
+        Network::Integer(program) => (
+            of_program(program),
+            Some(Session::new(program, 1)?.arena_bytes()),
+        ),
+    };
+    let (kind, name) = match &file.network {
+        Network::Float(model) => ("model", model.name()),
+        Network::Integer(program) => ("program", program.name.as_str()),
+    };
+    let program = match &file.network {
+        Network::Float(_) => None,
+        Network::Integer(program) => Some(program),
+    };
+    let notes = program.into_iter().flat_map(|p| &p.notes);
+    let json = Json {
+        file: &file.path,
+        kind,
+        name,
+        file_bytes: file.bytes,
+        input: &survey.input,
+        output: &survey.output,
+        totals: &survey.totals,
+        arena_bytes,
+        peak_at: peak(&survey).map(|row| row.name.as_str()),
+        classes: program.map_or(&[], |p| &p.classes),
+        preprocess: program.map(|p| p.input.preprocess.as_str()),
+        notes: notes
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+        layers: &survey.rows,
+    };
+    Answer::new(&json, text(&json, &survey))
+}
+
+/// The first row at which the most memory is alive.
+fn peak(survey: &Survey) -> Option<&Row> {
+    survey
+        .rows
+        .iter()
+        .find(|r| r.memory_bytes == survey.totals.activation_bytes_peak)
+}
+
+fn text(json: &Json, survey: &Survey) -> String {
+    let kind = if json.kind == "model" {
+        "float model"
+    } else {
+        "integer Program"
+    };
+    let file = json.file.file_name().unwrap_or(json.file.as_os_str());
+    let title = format!(
+        "{}: {kind}, {} -> {}, file {}\n\n",
+        printable(&file.to_string_lossy()),
+        shape(json.input),
+        shape(json.output),
+        bytes(json.file_bytes)
+    );
+    title + &rows(survey, json.kind) + &sums(json, survey)
+}
+
+fn rows(survey: &Survey, kind: &str) -> String {
+    // All of a float model's bits are alike: they need no column.
+    let bits = (kind == "program").then_some(("bits", Side::Left));
+    let before = [
+        ("#", Side::Right),
+        ("layer", Side::Name),
+        ("op", Side::Left),
+        ("output", Side::Left),
+        ("MACs", Side::Right),
+        ("params", Side::Right),
+    ];
+    let after = [
+        ("weights", Side::Right),
+        ("memory", Side::Right),
+        ("", Side::Left),
+    ];
+    let columns: Vec<_> = before.into_iter().chain(bits).chain(after).collect();
+    let mut table = Table::new(&columns);
+    let some = |n: u64, text: fn(u64) -> String| if n == 0 { String::new() } else { text(n) };
+    let peak = survey.totals.activation_bytes_peak;
+    for (i, row) in survey.rows.iter().enumerate() {
+        let before = [
+            (i + 1).to_string(),
+            row.name.clone(),
+            row.op.clone(),
+            shape(&row.shape),
+            some(row.macs, count),
+            some(row.parameters, count),
+        ];
+        let after = [
+            some(row.weight_bytes, bytes),
+            bytes(row.memory_bytes),
+            if row.memory_bytes == peak {
+                "peak".into()
+            } else {
+                String::new()
+            },
+        ];
+        table.row(
+            before
+                .into_iter()
+                .chain(bits.map(|_| row_bits(row)))
+                .chain(after),
+        );
+    }
+    table.render(width())
+}
+
+fn row_bits(row: &Row) -> String {
+    match row.weight_bits {
+        Some(weight_bits) => format!("W{weight_bits}A{}", row.input_bits),
+        None => format!("A{}", row.input_bits),
+    }
+}
+
+fn sums(json: &Json, survey: &Survey) -> String {
+    let totals = &survey.totals;
+    let mean = totals.mean_weight_bits.filter(|&mean| mean < 32.0);
+    let mean = mean.map_or(String::new(), |mean| {
+        format!(", mean {mean:.2} bits: {}", shares(&survey.rows))
+    });
+    let arena = json
+        .arena_bytes
+        .map_or(String::new(), |b| format!(", arena {}", bytes(b as u64)));
+    let lines = [
+        format!(
+            "{} parameters, {} MACs",
+            count(totals.parameters),
+            count(totals.macs)
+        ),
+        format!("weights {}{mean}", bytes(totals.weight_bytes)),
+        format!(
+            "activations {} at the peak, {} in all{arena}",
+            bytes(totals.activation_bytes_peak),
+            bytes(totals.activation_bytes_sum)
+        ),
+        format!(
+            "{}BOPs, or {}BOPs with the first and last layer counted at 8x8",
+            count(totals.bops_full),
+            count(totals.bops_edges_at_8)
+        ),
+    ];
+    format!("\n{}", lines.join("\n"))
+}
+
+/// How many layers have which bits.
+fn shares(rows: &[Row]) -> String {
+    let mut layers: BTreeMap<u64, usize> = BTreeMap::new();
+    rows.iter()
+        .filter_map(|r| r.weight_bits)
+        .for_each(|b| *layers.entry(b).or_default() += 1);
+    let share = |(bits, n): (&u64, &usize)| match n {
+        1 => format!("1 layer of {bits}"),
+        n => format!("{n} layers of {bits}"),
+    };
+    layers.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+fn shape(extents: &[usize]) -> String {
+    extents
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join("x")
+}

@@ -1,0 +1,99 @@
+//! `exbit predict`: what is on images.
+
+use std::path::Path;
+
+use exbit_model::data::{Batch, Preprocess, read_image};
+use serde::Serialize;
+
+use crate::args::Predict;
+use crate::exit::Failure;
+use crate::images;
+use crate::network::{self, Network};
+use crate::output::Answer;
+use crate::progress::Progress;
+use crate::runner::Runner;
+use crate::score::likeliest;
+use crate::table::printable;
+
+/// How many classes are named for each image.
+const NAMED: usize = 5;
+
+#[derive(Serialize)]
+struct Json<'a> {
+    predictions: Vec<Prediction<'a>>,
+}
+
+#[derive(Serialize)]
+struct Prediction<'a> {
+    image: &'a Path,
+    top: Vec<Class<'a>>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    class: usize,
+    name: Option<&'a str>,
+    probability: f64,
+}
+
+pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure> {
+    let file = network::open(&args.network)?;
+    let asked = args.preprocessing.preprocess.as_deref();
+    let preprocess = images::preprocess(&file, asked, progress)?;
+    let carried = match &file.network {
+        Network::Float(_) => Vec::new(),
+        Network::Integer(program) => program.classes.clone(),
+    };
+    let mut runner = Runner::new(file.network, 1)?;
+    let names = match &args.classes {
+        Some(path) => network::class_names(path, runner.classes())?,
+        None => carried,
+    };
+    let mut predictions = Vec::with_capacity(args.images.len());
+    for (i, path) in args.images.iter().enumerate() {
+        let logits = runner.logits(&one_image(path, &preprocess, &runner)?)?;
+        let class = |(class, probability)| Class {
+            class,
+            name: names.get(class).map(String::as_str),
+            probability,
+        };
+        let top = likeliest(&logits, NAMED).into_iter().map(class).collect();
+        predictions.push(Prediction { image: path, top });
+        progress.set("predicting", i as u64 + 1, args.images.len() as u64);
+    }
+    let text = predictions.iter().map(text).collect::<Vec<_>>().join("\n");
+    Answer::new(&Json { predictions }, text)
+}
+
+fn one_image(path: &Path, preprocess: &Preprocess, runner: &Runner) -> Result<Batch, Failure> {
+    let image = read_image(path)?;
+    let pixels = preprocess
+        .pixels(&image)
+        .map_err(|e| e.within(path.display()))?;
+    // A Session reads pixels: the floats would only take memory.
+    let x = match runner {
+        Runner::Float(_) => preprocess.apply(&pixels),
+        Runner::Integer(_) => Vec::new(),
+    };
+    Ok(Batch {
+        indices: vec![0],
+        pixels,
+        x,
+        labels: None,
+    })
+}
+
+fn text(prediction: &Prediction) -> String {
+    let mut text = format!("{}\n", printable(&prediction.image.to_string_lossy()));
+    for Class {
+        class,
+        name,
+        probability,
+    } in &prediction.top
+    {
+        let name = name.map(printable).unwrap_or_default();
+        text.push_str(format!("{:>8.2} %  {class:>4}  {name}", 100.0 * probability).trim_end());
+        text.push('\n');
+    }
+    text
+}

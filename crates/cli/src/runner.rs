@@ -1,0 +1,70 @@
+//! A network running: a Model in floats or a Session in integers, behind the same questions.
+
+use exbit_engine::Session;
+use exbit_model::Model;
+use exbit_model::data::Batch;
+
+use crate::exit::Failure;
+use crate::network::{Network, logits_of};
+
+/// A network that can be asked for logits.
+#[derive(Debug)]
+pub(crate) enum Runner {
+    /// In floats, on the threads of the process.
+    Float(Model),
+    /// In integers, on its own threads.
+    Integer(Box<Session>),
+}
+
+impl Runner {
+    /// Prepares `network` for `threads` threads.
+    pub(crate) fn new(network: Network, threads: usize) -> Result<Self, Failure> {
+        Ok(match network {
+            Network::Float(model) => Runner::Float(logits_of(model)),
+            Network::Integer(program) => {
+                Runner::Integer(Box::new(Session::new(&program, threads)?))
+            }
+        })
+    }
+
+    /// The number of classes: entries of one image's answer.
+    pub(crate) fn classes(&self) -> usize {
+        match self {
+            Runner::Float(model) => model.value(model.output()).len(),
+            Runner::Integer(session) => session.answer_len(),
+        }
+    }
+
+    /// Entries of one image's input.
+    pub(crate) fn input_len(&self) -> usize {
+        match self {
+            Runner::Float(model) => model.value(model.input()).len(),
+            Runner::Integer(session) => session.input_len(),
+        }
+    }
+
+    /// The logits of `batch`, (N, classes).
+    pub(crate) fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, Failure> {
+        let images = batch.indices.len();
+        Ok(match self {
+            Runner::Float(model) => exbit_grad::infer(model, &batch.x, images),
+            Runner::Integer(session) => session.run_batch(&batch.pixels, images)?.to_vec(),
+        })
+    }
+
+    /// The instructions in use.
+    pub(crate) fn isa(&self) -> &'static str {
+        match self {
+            Runner::Float(_) => "float",
+            Runner::Integer(session) => session.isa(),
+        }
+    }
+
+    /// Bytes of all arenas; a float network has none.
+    pub(crate) fn arena_bytes(&self) -> Option<usize> {
+        match self {
+            Runner::Float(_) => None,
+            Runner::Integer(session) => Some(session.arena_bytes()),
+        }
+    }
+}

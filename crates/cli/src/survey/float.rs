@@ -1,0 +1,124 @@
+//! The rows of a float network.
+
+use exbit_model::{Model, Node, NodeId, Op, ValueId, Window};
+
+use super::{FLOAT, Flow, Row, Survey, finish, packed, window_text};
+
+/// The rows of `model`: each node with those behind it that only change its result in place.
+pub(crate) fn of_model(model: &Model) -> Survey {
+    let mut taken = vec![false; model.nodes().len()];
+    let (mut rows, mut flows) = (Vec::new(), Vec::new());
+    for (i, node) in model.nodes().iter().enumerate() {
+        if std::mem::replace(&mut taken[i], true) {
+            continue;
+        }
+        let mut row = row(model, NodeId(i), node);
+        let mut output = node.output;
+        while let Some(next) = follower(model, output) {
+            taken[next.0] = true;
+            let node = model.node(next);
+            output = node.output;
+            row.parameters += parameters(&node.op);
+            row.shape.clone_from(&model.value(output).shape);
+            if let Some(name) = follower_name(&node.op) {
+                row.op = format!("{} {name}", row.op);
+            }
+        }
+        let inputs = node.inputs.iter().map(|v| v.0).collect();
+        flows.push(Flow {
+            inputs,
+            output: output.0,
+        });
+        rows.push(row);
+    }
+    let bytes = |v: &exbit_model::Value| packed(v.len() as u64, FLOAT);
+    let value_bytes: Vec<u64> = model.values().iter().map(bytes).collect();
+    let shapes = [model.input(), model.output()].map(|v| model.value(v).shape.clone());
+    finish(rows, &flows, &value_bytes, model.output().0, shapes)
+}
+
+fn row(model: &Model, id: NodeId, node: &Node) -> Row {
+    let weights = node.op.weight().map_or(0, |w| w.len() as u64);
+    Row {
+        name: node.name.clone(),
+        op: describe(&node.op),
+        shape: model.value(node.output).shape.clone(),
+        macs: model.macs(id),
+        parameters: parameters(&node.op),
+        weights,
+        weight_bits: node.op.weight().map(|_| FLOAT),
+        input_bits: FLOAT,
+        weight_bytes: packed(weights, FLOAT),
+        memory_bytes: 0,
+    }
+}
+
+/// The only reader of `value`, where it changes the value entry by entry or not at all.
+fn follower(model: &Model, value: ValueId) -> Option<NodeId> {
+    let &[next] = &model.consumers(value)[..] else {
+        return None;
+    };
+    let in_place = matches!(
+        model.node(next).op,
+        Op::BatchNorm(_)
+            | Op::Affine(_)
+            | Op::Activation(_)
+            | Op::Reshape { .. }
+            | Op::FakeQuant(_)
+    );
+    (in_place && value != model.output()).then_some(next)
+}
+
+/// What is said of a follower; nothing of those that every network has or that compute nothing.
+fn follower_name(op: &Op) -> Option<&'static str> {
+    (!matches!(op, Op::Reshape { .. })).then(|| match op.name() {
+        "BatchNorm" => "BN",
+        name => name,
+    })
+}
+
+fn parameters(op: &Op) -> u64 {
+    let bias = |b: &Option<Vec<f32>>| b.as_ref().map_or(0, Vec::len);
+    let count = match op {
+        Op::Conv(conv) => conv.weight.len() + bias(&conv.bias),
+        Op::Linear(linear) => linear.weight.len() + bias(&linear.bias),
+        Op::BatchNorm(bn) => 4 * bn.gamma.len(),
+        Op::Affine(affine) => 2 * affine.scale.len(),
+        Op::Activation(_)
+        | Op::Add
+        | Op::Concat { .. }
+        | Op::Pad(_)
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalAvgPool
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Softmax { .. }
+        | Op::FakeQuant(_) => 0,
+    };
+    count as u64
+}
+
+fn describe(op: &Op) -> String {
+    let windowed = |name: &str, w: &Window| format!("{name} {}", window_text(w.kernel, w.stride));
+    match op {
+        Op::Conv(conv) if conv.groups > 1 && conv.weight.shape()[1] == 1 => {
+            windowed("Depthwise", &conv.window)
+        }
+        Op::Conv(conv) => windowed("Conv", &conv.window),
+        Op::MaxPool(window) => windowed("MaxPool", window),
+        Op::AvgPool(pool) => windowed("AvgPool", &pool.window),
+        Op::Linear(_)
+        | Op::BatchNorm(_)
+        | Op::Affine(_)
+        | Op::Activation(_)
+        | Op::Add
+        | Op::Concat { .. }
+        | Op::Pad(_)
+        | Op::GlobalAvgPool
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Softmax { .. }
+        | Op::FakeQuant(_) => op.name().to_owned(),
+    }
+}
