@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::{MAX_RANK, unsupported};
 use crate::tensor::element_count;
-use crate::{Conv, Linear, Model, Op, Result, ValueId};
+use crate::{Conv, Linear, Model, Op, Result, ValueId, Window};
 
 /// The most entries of one value of one image: 1 GiB of floats.
 const MAX_ENTRIES: usize = 1 << 28;
@@ -51,21 +51,52 @@ impl Draft {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
         let shape = op.output_shape(&shapes)?;
         bounded(&shape)?;
-        if let Some(value) = self.without(&op, inputs) {
-            return Ok(value);
-        }
-        self.shapes.push(shape);
-        self.nodes.push(DraftNode {
+        let mut node = DraftNode {
             name: name.to_owned(),
             op,
             inputs: inputs.to_vec(),
-        });
+        };
+        if let [x] = node.inputs.as_mut_slice() {
+            (node.op, *x) = self.straightened(node.op, *x);
+            if let Some(value) = self.without(&node.op, *x) {
+                return Ok(value);
+            }
+        }
+        self.shapes.push(shape);
+        self.nodes.push(node);
         Ok(ValueId(self.nodes.len()))
     }
 
-    /// The value that already is `op` of `inputs`, if moving entries about is all that it does.
-    fn without(&self, op: &Op, inputs: &[ValueId]) -> Option<ValueId> {
-        let &[x] = inputs else { return None };
+    /// `op` of `x` said with fewer nodes: of two Reshapes the second is enough, and the mean over
+    /// width and then height is the mean over both.
+    fn straightened(&self, op: Op, x: ValueId) -> (Op, ValueId) {
+        let Some(before) = self.producer(x) else {
+            return (op, x);
+        };
+        match (&before.op, &op) {
+            (Op::Reshape { .. }, Op::Reshape { .. }) => (op, before.inputs[0]),
+            (Op::AvgPool(first), Op::AvgPool(second)) => {
+                let source = before.inputs[0];
+                let [_, h, w] = *self.shape(source) else {
+                    return (op, x);
+                };
+                let over = |kernel| Window {
+                    kernel,
+                    ..Window::square(1, 1, 0)
+                };
+                let both = [first.window, second.window] == [over([1, w]), over([h, 1])];
+                if both {
+                    (Op::GlobalAvgPool, source)
+                } else {
+                    (op, x)
+                }
+            }
+            _ => (op, x),
+        }
+    }
+
+    /// The value that already is `op` of `x`, if moving entries about is all that it does.
+    fn without(&self, op: &Op, x: ValueId) -> Option<ValueId> {
         if let Op::Reshape { shape } = op {
             return (self.shape(x) == shape).then_some(x);
         }

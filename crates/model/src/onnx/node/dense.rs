@@ -40,7 +40,23 @@ pub(super) fn matmul(call: &mut Call<'_, '_>) -> Result<ValueId> {
     }
     let x = call.value(0)?;
     let weight = matrix(call, false)?;
-    call.push(Op::Linear(Linear { weight, bias: None }), &[x])
+    let mut shape = call.shape(x);
+    let features = shape.pop().unwrap_or(0);
+    if shape.iter().any(|&n| n != 1) {
+        return Err(unsupported(format!(
+            "many rows in an image ({:?}); supported: one",
+            call.shape(x)
+        )));
+    }
+    shape.push(weight.shape()[0]);
+    let row = call.push(
+        Op::Reshape {
+            shape: vec![features],
+        },
+        &[x],
+    )?;
+    let y = call.push(Op::Linear(Linear { weight, bias: None }), &[row])?;
+    call.push(Op::Reshape { shape }, &[y])
 }
 
 /// Input 1 as `(Out, F)`; stored that way if `transposed`, else as `(F, Out)`.

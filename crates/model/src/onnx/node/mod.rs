@@ -21,7 +21,7 @@ use crate::Result;
 /// The operators that may read computed values, for messages.
 pub(super) const SUPPORTED: &str = "Conv, Gemm, MatMul, BatchNormalization, Relu, Clip, Max and \
     Min with a constant, LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Add, Sum, Sub, Mul and Div with a \
-    constant, Concat, Pad, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, Flatten, Reshape, \
+    constant, Concat, Pad, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean, Flatten, Reshape, \
     Squeeze, Unsqueeze, Transpose, Slice, Expand, Softmax, Identity, Dropout, Cast, \
     QuantizeLinear with DequantizeLinear, and shape arithmetic";
 
@@ -32,6 +32,7 @@ pub(super) fn convert<'a>(call: &mut Call<'_, 'a>) -> Result<Bound<'a>> {
         "MaxPool" => pool::max_pool(call)?,
         "AveragePool" => pool::average_pool(call)?,
         "GlobalAveragePool" => pool::global_average(call)?,
+        "GlobalMaxPool" => pool::global_max(call)?,
         "ReduceMean" => pool::reduce_mean(call)?,
         "Gemm" => dense::gemm(call)?,
         "MatMul" => dense::matmul(call)?,

@@ -1,8 +1,9 @@
 //! Pooling: over windows, and over all positions.
 
-use super::super::call::{Call, axis_of, image_axis};
+use super::super::call::{Call, image_axis};
 use super::super::read::Bound;
 use super::super::{malformed, unsupported};
+use super::shape::along;
 use super::window::{kernel_shape, span, window};
 use crate::{Op, Pool, Result, ValueId, Window};
 
@@ -53,13 +54,32 @@ pub(super) fn global_average(call: &mut Call<'_, '_>) -> Result<ValueId> {
     call.push(Op::GlobalAvgPool, &[x])
 }
 
-/// The mean over two axes of an image: over height and width wherever they lie.
+pub(super) fn global_max(call: &mut Call<'_, '_>) -> Result<ValueId> {
+    let x = call.value(0)?;
+    let [_, h, w] = call.shape(x)[..] else {
+        return Err(unsupported(
+            "an input that is no image; supported: (N, C, H, W)",
+        ));
+    };
+    let window = Window {
+        kernel: [h, w],
+        ..Window::square(1, 1, 0)
+    };
+    call.push(Op::MaxPool(window), &[x])
+}
+
+/// The mean over height and width of an image, wherever they lie, or over other axes one by one.
 pub(super) fn reduce_mean(call: &mut Call<'_, '_>) -> Result<ValueId> {
     call.attributes.ignore(&["noop_with_empty_axes"]);
     let x = call.value(0)?;
     let keep = call.attributes.flag("keepdims", true)?;
-    let shape = call.shape(x);
+    let mut shape = call.shape(x);
     let listed = call.axes()?.unwrap_or_default();
+    if listed.is_empty() {
+        return Err(unsupported(
+            "a mean over all axes; supported: each image alone",
+        ));
+    }
     let axes = listed.iter().map(|&axis| image_axis(axis, shape.len() + 1));
     let mut axes = axes.collect::<Result<Vec<_>>>()?;
     axes.sort_unstable();
@@ -67,25 +87,28 @@ pub(super) fn reduce_mean(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let kept: Vec<usize> = (0..shape.len())
         .filter(|axis| !axes.contains(axis))
         .collect();
-    let (&[first, second], &[channel]) = (axes.as_slice(), kept.as_slice()) else {
-        return Err(unsupported(format!(
-            "a mean over axes {listed:?} of {} axes; supported: height and width of an image",
-            shape.len() + 1
-        )));
-    };
-    let turned = call.push(
-        Op::Transpose {
-            perm: vec![channel, first, second],
-        },
-        &[x],
-    )?;
-    let mean = call.push(Op::GlobalAvgPool, &[turned])?;
-    let mut dims = vec![shape[channel]];
-    if keep {
-        dims = vec![1; 3];
-        dims[axis_of(channel as i64, 3)?] = shape[channel];
+    let mut mean = x;
+    if let (&[first, second], &[channel]) = (axes.as_slice(), kept.as_slice()) {
+        let perm = vec![channel, first, second];
+        mean = call.push(Op::Transpose { perm }, &[mean])?;
+        mean = call.push(Op::GlobalAvgPool, &[mean])?;
+    } else {
+        for &axis in &axes {
+            mean = along(call, mean, axis, |spatial| {
+                let mut window = Window::square(1, 1, 0);
+                window.kernel[spatial] = shape[axis];
+                Op::AvgPool(Pool {
+                    window,
+                    count_include_pad: false,
+                })
+            })?;
+        }
     }
-    call.push(Op::Reshape { shape: dims }, &[mean])
+    axes.iter().for_each(|&axis| shape[axis] = 1);
+    if !keep {
+        shape = kept.iter().map(|&axis| shape[axis]).collect();
+    }
+    call.push(Op::Reshape { shape }, &[mean])
 }
 
 /// The window of a pooling node over `x` already padded by `before`, and the extents of `x`.

@@ -5,7 +5,7 @@ use super::super::{malformed, unsupported};
 use crate::{Conv, Op, Result, Tensor, ValueId, Window};
 
 /// The largest kernel, stride, dilation and padding: far above any network's, far below overflow.
-const MAX_EXTENT: i64 = 1 << 16;
+pub(super) const MAX_EXTENT: i64 = 1 << 16;
 
 pub(super) fn conv(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let x = call.value(0)?;

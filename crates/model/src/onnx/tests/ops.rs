@@ -89,6 +89,26 @@ fn layers_of_all_spellings() {
         .floats("b", &[2], &[7.0, 8.0])
         .node("Add b,m -> y");
     assert_eq!(with_bias.chain(), expected(&turned, Some(vec![7.0, 8.0])));
+    let row = File::new(&[-1, 1, 1, 3])
+        .floats("w", &[3, 2], &w)
+        .node("MatMul x,w -> y")
+        .chain();
+    let reshape = |shape: &[usize]| Op::Reshape {
+        shape: shape.to_vec(),
+    };
+    assert_eq!(
+        row,
+        [
+            &[reshape(&[3])],
+            &expected(&turned, None)[..],
+            &[reshape(&[1, 1, 2])]
+        ]
+        .concat()
+    );
+    let rows = File::new(&[-1, 1, 2, 3])
+        .floats("w", &[3, 2], &w)
+        .node("MatMul x,w -> y");
+    assert!(rows.error().contains("many rows"));
     let subtracted = matmul.floats("b", &[], &[7.0]).node("Sub m,b -> y");
     assert_eq!(subtracted.chain(), expected(&turned, Some(vec![-7.0; 2])));
 }
@@ -340,7 +360,20 @@ fn a_mean_over_all_positions() {
             reshape(&[1, 1, 5])
         ]
     );
-    for bad in [&[2][..], &[0, 2, 3], &[1, 2, 3]] {
+    let one_by_one = image.clone().node_with("ReduceMean x -> r", &axes(&[3], 0));
+    let one_by_one = one_by_one.node_with("ReduceMean r -> y", &axes(&[2], 0));
+    assert_eq!(one_by_one.chain(), [Op::GlobalAvgPool, reshape(&[3])]);
+    let rows = image.clone().node_with("ReduceMean x -> y", &axes(&[2], 0));
+    let window = Window {
+        kernel: [4, 1],
+        ..Window::square(1, 1, 0)
+    };
+    let pool = Op::AvgPool(Pool {
+        window,
+        count_include_pad: false,
+    });
+    assert_eq!(rows.chain(), [pool, reshape(&[3, 5])]);
+    for bad in [&[][..], &[0, 2, 3], &[4]] {
         let file = image.clone().node_with("ReduceMean x -> y", &axes(bad, 0));
         assert!(file.read().is_err(), "{bad:?}");
     }
