@@ -4,7 +4,7 @@ use super::super::call::{Call, axis_of};
 use super::super::read::Bound;
 use super::super::{malformed, unsupported};
 use super::shape::along;
-use super::window::MAX_EXTENT;
+use super::window::MAX_PADS;
 use crate::{Op, Pad, Result, ValueId};
 
 /// Padding of no extent gives the input itself; padding by minus infinity waits for its MaxPool.
@@ -64,10 +64,8 @@ fn amounts(call: &mut Call<'_, '_>, rank: usize) -> Result<Vec<(usize, usize)>> 
         )));
     }
     let amount = |i: usize| {
-        let within = (0..MAX_EXTENT)
-            .contains(&pads[i])
-            .then_some(pads[i] as usize);
-        let message = || format!("pads {pads:?}; supported: from 0 to {}", MAX_EXTENT - 1);
+        let within = (0..MAX_PADS).contains(&pads[i]).then_some(pads[i] as usize);
+        let message = || format!("pads {pads:?}; supported: from 0 to {}", MAX_PADS - 1);
         within.ok_or_else(|| unsupported(message()))
     };
     let mut amounts = vec![(0, 0); rank];

@@ -4,7 +4,7 @@ use super::super::call::{Call, image_axis};
 use super::super::read::Bound;
 use super::super::{malformed, unsupported};
 use super::shape::along;
-use super::window::{kernel_shape, span, window};
+use super::window::{checked, kernel_shape, span, window};
 use crate::{Op, Pool, Result, ValueId, Window};
 
 pub(super) fn max_pool(call: &mut Call<'_, '_>) -> Result<ValueId> {
@@ -17,7 +17,7 @@ pub(super) fn max_pool(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let (window, size) = geometry(call, x, before)?;
     let pads = std::array::from_fn(|i| window.pads[i] + before[i]);
     let (window, _) = rounded_up(call, Window { pads, ..window }, size)?;
-    call.push(Op::MaxPool(window), &[x])
+    call.push(Op::MaxPool(checked(window)?), &[x])
 }
 
 pub(super) fn average_pool(call: &mut Call<'_, '_>) -> Result<ValueId> {
@@ -40,6 +40,7 @@ pub(super) fn average_pool(call: &mut Call<'_, '_>) -> Result<ValueId> {
         }
         count_include_pad = false;
     }
+    let window = checked(window)?;
     call.push(
         Op::AvgPool(Pool {
             window,

@@ -4,8 +4,11 @@ use super::super::call::Call;
 use super::super::{malformed, unsupported};
 use crate::{Conv, Op, Result, Tensor, ValueId, Window};
 
-/// The largest kernel, stride, dilation and padding: far above any network's, far below overflow.
-pub(super) const MAX_EXTENT: i64 = 1 << 16;
+/// One more than the largest padding and dilation: far above any network's.
+pub(super) const MAX_PADS: i64 = 1 << 16;
+
+/// One more than the largest kernel and stride: a window may cover the largest value.
+const MAX_KERNEL: i64 = 1 << 29;
 
 pub(super) fn conv(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let x = call.value(0)?;
@@ -17,6 +20,9 @@ pub(super) fn conv(call: &mut Call<'_, '_>) -> Result<ValueId> {
         return Err(unsupported(message));
     };
     let kernel = [height, width];
+    if kernel.contains(&0) {
+        return Err(malformed(format!("a weight of {dims:?}")));
+    }
     if let Some(said) = kernel_shape(call)?.filter(|said| *said != kernel) {
         return Err(malformed(format!(
             "kernel_shape {said:?} with a weight of {dims:?}"
@@ -28,7 +34,7 @@ pub(super) fn conv(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let [.., h, w] = call.shape(x)[..] else {
         return Err(malformed("its input is no image"));
     };
-    let window = window(call, kernel, [h, w])?;
+    let window = checked(window(call, kernel, [h, w])?)?;
     let weight = Tensor::new(dims, weight)?;
     call.push(
         Op::Conv(Conv {
@@ -44,16 +50,17 @@ pub(super) fn conv(call: &mut Call<'_, '_>) -> Result<ValueId> {
 /// The attribute `kernel_shape`.
 pub(super) fn kernel_shape(call: &Call<'_, '_>) -> Result<Option<[usize; 2]>> {
     let ints = call.attributes.ints("kernel_shape")?;
-    ints.map(|ints| extents::<2>("kernel_shape", ints, 1))
+    ints.map(|ints| extents::<2>("kernel_shape", ints, 1..MAX_KERNEL))
         .transpose()
 }
 
 /// The window of `kernel` over an image of `size`, from strides, dilations, pads and auto_pad.
 pub(super) fn window(call: &Call<'_, '_>, kernel: [usize; 2], size: [usize; 2]) -> Result<Window> {
     let list = |name: &str| call.attributes.ints(name);
-    let stride = list("strides")?.map_or(Ok([1; 2]), |v| extents("strides", v, 1))?;
-    let dilation = list("dilations")?.map_or(Ok([1; 2]), |v| extents("dilations", v, 1))?;
-    let pads = list("pads")?.map_or(Ok([0; 4]), |v| extents("pads", v, 0))?;
+    let stride = list("strides")?.map_or(Ok([1; 2]), |v| extents("strides", v, 1..MAX_KERNEL))?;
+    let dilation =
+        list("dilations")?.map_or(Ok([1; 2]), |v| extents("dilations", v, 1..MAX_PADS))?;
+    let pads = list("pads")?.map_or(Ok([0; 4]), |v| extents("pads", v, 0..MAX_PADS))?;
     let window = Window {
         kernel,
         stride,
@@ -100,18 +107,32 @@ pub(super) fn span(window: &Window, axis: usize) -> usize {
     (window.kernel[axis] - 1) * window.dilation[axis] + 1
 }
 
-fn extents<const N: usize>(name: &str, list: &[i64], least: i64) -> Result<[usize; N]> {
+fn extents<const N: usize>(
+    name: &str,
+    list: &[i64],
+    allowed: std::ops::Range<i64>,
+) -> Result<[usize; N]> {
     let list: [i64; N] = list.try_into().map_err(|_| {
         unsupported(format!(
             "{name} {list:?}; supported: {N} entries, for height and width"
         ))
     })?;
-    if list.iter().any(|n| !(least..MAX_EXTENT).contains(n)) {
-        let message = format!(
-            "{name} {list:?}; supported: from {least} to {}",
-            MAX_EXTENT - 1
-        );
-        return Err(unsupported(message));
+    if list.iter().any(|n| !allowed.contains(n)) {
+        let (from, to) = (allowed.start, allowed.end - 1);
+        return Err(unsupported(format!(
+            "{name} {list:?}; supported: from {from} to {to}"
+        )));
     }
     Ok(list.map(|n| n as usize))
+}
+
+/// `window`, unless what became of its pads is out of range.
+pub(super) fn checked(window: Window) -> Result<Window> {
+    if window.pads.iter().all(|&n| n < MAX_PADS as usize) {
+        return Ok(window);
+    }
+    let (pads, to) = (window.pads, MAX_PADS - 1);
+    Err(unsupported(format!(
+        "pads of {pads:?} in all; supported: to {to}"
+    )))
 }

@@ -257,6 +257,34 @@ fn hard_swish_in_every_spelling() {
 }
 
 #[test]
+fn windows_have_limits() {
+    let same = [text("auto_pad", "SAME_UPPER")];
+    let empty = File::new(&[-1, 1, 4, 4]).floats("w", &[1, 1, 0, 3], &[]);
+    let error = empty.node_with("Conv x,w -> y", &same).error();
+    assert!(error.contains("a weight of [1, 1, 0, 3]"), "{error}");
+    let file = conv_file(&[-1, 1, 4, 4], &[1, 1, 3, 3]);
+    let cases = [
+        ints("strides", &[0, 1]),
+        ints("strides", &[i64::MAX, 1]),
+        ints("dilations", &[1 << 40, 1]),
+        ints("pads", &[-1, 0, 0, 0]),
+        ints("pads", &[0, 0]),
+        ints("kernel_shape", &[3, 4]),
+        int("group", -1),
+        int("group", 2),
+        text("auto_pad", "SAME"),
+    ];
+    for attribute in cases {
+        let name = attribute.name.clone();
+        let error = file
+            .clone()
+            .node_with("Conv x,w -> y", &[attribute])
+            .error();
+        assert!(error.starts_with("node y (Conv): "), "{name}: {error}");
+    }
+}
+
+#[test]
 fn pooling_rounds_up_by_its_pads() {
     // Extent, kernel, stride, pad before and after, what rounding up adds.
     let cases = [
