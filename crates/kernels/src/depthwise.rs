@@ -75,11 +75,13 @@ impl<W> Line<'_, W> {
         y.filter(|&y| y < h).map(|y| y * w * channels)
     }
 
-    /// Which column of the input tap `kx` of pixel `x` reads; `None` outside the image.
+    /// Where in a row of the input the column that tap `kx` of pixel `x` reads begins; `None`
+    /// outside the image.
+    #[inline(always)]
     pub(crate) fn column(&self, x: usize, kx: usize) -> Option<usize> {
-        let window = self.shape.window;
-        let x = (x * window.stride[1] + kx * window.dilation[1]).checked_sub(window.pads[1]);
-        x.filter(|&x| x < self.shape.input[1])
+        let ([_, w, channels], window) = (self.shape.input, &self.shape.window);
+        let x = x * window.stride[1] + kx * window.dilation[1];
+        (x >= window.pads[1] && x - window.pads[1] < w).then(|| (x - window.pads[1]) * channels)
     }
 }
 

@@ -4,8 +4,11 @@
 use crate::conv::Scratch;
 use crate::{ConvShape, SLACK};
 
-/// Bytes of the lines copied at a time: half of a common L1 cache.
-const LINE_BYTES: usize = 16 * 1024;
+/// Bytes of the lines copied at a time: a small part of an L2 cache, so that the weights stay there.
+const LINE_BYTES: usize = 48 * 1024;
+
+/// The most pixels made from one batch of lines, but that a line is never cut.
+const PIXELS: usize = 1024;
 
 /// A code of an activation as a kernel reads it.
 pub(crate) trait Lane: Copy + Default + From<u8> {
@@ -56,7 +59,7 @@ pub(crate) struct Lines {
     pub(crate) copied: bool,
     /// Codes of a line, margins included.
     pub(crate) len: usize,
-    /// Lines of output made from one copy.
+    /// Lines of output made at a time.
     pub(crate) outputs: usize,
     /// Lines of input that make them.
     pub(crate) inputs: usize,
@@ -73,14 +76,14 @@ impl Lines {
         let inputs = |outputs: usize| {
             (outputs - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
         };
-        let fits = |n: &usize| inputs(*n) * len * size_of::<L>() <= LINE_BYTES;
-        let most = (1..=height).take_while(fits).last().unwrap_or(1);
-        // Copies of nearly equal size.
-        let outputs = if copied {
-            height.div_ceil(height.div_ceil(most))
-        } else {
-            height
+        // Read in place, the lines made at a time are only as many as need one table of places.
+        let fits = |n: &usize| {
+            let bytes = inputs(*n) * len * size_of::<L>();
+            n * shape.output[1] <= PIXELS && (!copied || bytes <= LINE_BYTES)
         };
+        let most = (1..=height).take_while(fits).last().unwrap_or(1);
+        // Batches of nearly equal size.
+        let outputs = height.div_ceil(height.div_ceil(most));
         Self {
             copied,
             len,

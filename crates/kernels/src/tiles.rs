@@ -20,8 +20,9 @@ use crate::{ConvShape, Epilogue, Finish, Target};
 pub(crate) const BLOCK: usize = 16;
 /// The most blocks of a panel.
 const MAX_BLOCKS: usize = 4;
-/// The most pixels of a tile, over all kernels and panels.
+/// Pixels multiplied at a time where the kernel does not make codes of their sums.
 const MAX_ROWS: usize = 12;
+
 /// A kernel that multiplies tiles, and the form in which it wants both sides.
 pub(crate) trait Micro: Copy {
     /// A code of an activation.
@@ -34,26 +35,19 @@ pub(crate) trait Micro: Copy {
     const NAME: &'static str;
     /// The most blocks of its panels.
     const BLOCKS: usize;
-    /// Pixels of its tiles for a panel of 1, 2, 3 and 4 blocks, the largest first.
-    const ROWS: [[usize; 3]; MAX_BLOCKS];
 
-    /// The sums of a tile: `sums[pixel * 16 * blocks + channel]`.
-    fn sums(self, tile: &Tile<'_, Self::Lane, Self::Weight>, sums: &mut [i32]);
-
-    /// The codes of a tile.
-    fn codes(self, tile: &Tile<'_, Self::Lane, Self::Weight>, out: &mut ClipOut<'_>);
+    /// Multiplies all pixels of a job with its panel.
+    fn multiply(self, job: &Job<'_, Self::Lane, Self::Weight>, out: &mut Out<'_>);
 
     /// Runs plain code compiled for its instructions.
     fn run<R>(self, work: impl FnOnce() -> R) -> R;
 }
 
-/// One product of tiles.
-pub(crate) struct Tile<'a, L, W> {
+/// A panel of weights, and the pixels that it is multiplied with.
+pub(crate) struct Job<'a, L, W> {
     pub(crate) codes: &'a [L],
-    /// Where the pixels begin in `codes`; from 1 to as many as `class` has.
-    pub(crate) pixels: &'a [usize],
-    /// Which of the kernel's three tile heights, 0 the largest.
-    pub(crate) class: usize,
+    /// Where the pixels begin in `codes`; at least one.
+    pub(crate) pixels: &'a [u32],
     /// Where the runs of a pixel begin, from its beginning.
     pub(crate) runs: &'a [usize],
     /// The length of a run, in instructions.
@@ -64,23 +58,46 @@ pub(crate) struct Tile<'a, L, W> {
     pub(crate) start: &'a [i32],
 }
 
-impl<L, W> Tile<'_, L, W> {
-    /// Where the last run of the last pixel begins.
-    pub(crate) fn reach(&self) -> usize {
-        let last = |places: &[usize]| places.iter().max().copied().unwrap_or(0);
-        last(self.pixels) + last(self.runs)
+impl<L, W> Job<'_, L, W> {
+    /// Makes sure that kernels may read every run of every pixel, and the weights of every run,
+    /// `depth` codes to an instruction: what their unchecked loads rest on.
+    ///
+    /// # Panics
+    /// When they may not.
+    #[inline(always)]
+    pub(crate) fn check(&self, depth: usize) {
+        let pixel = self.pixels.iter().copied().max().unwrap_or(0) as usize;
+        let run = self.runs.iter().copied().max().unwrap_or(0);
+        assert!(
+            pixel + run + depth * self.steps <= self.codes.len(),
+            "codes of every pixel"
+        );
+        let weights = self.start.len() * depth * self.steps * self.runs.len();
+        assert!(weights <= self.weights.len(), "weights of every run");
     }
 
-    /// Where `R` pixels begin. Those that are not there are the first one again: a kernel computes
-    /// them and does not store them.
+    /// Where `R` pixels from `first` on begin. Those that are not there are the last one again: a
+    /// kernel computes them and does not store them.
     #[inline(always)]
-    pub(crate) fn pointers<const R: usize>(&self) -> [*const L; R] {
-        let place = |r: usize| *self.pixels.get(r).unwrap_or(&self.pixels[0]);
-        std::array::from_fn(|r| self.codes.as_ptr().wrapping_add(place(r)))
+    pub(crate) fn pointers<const R: usize>(&self, first: usize) -> [*const L; R] {
+        let pixels = &self.pixels[first..];
+        let places = match pixels.first_chunk() {
+            Some(places) => *places,
+            None => std::array::from_fn(|r| pixels[r.min(pixels.len() - 1)]),
+        };
+        places.map(|place: u32| self.codes.as_ptr().wrapping_add(place as usize))
     }
 }
 
-/// Where the codes of a tile go, and through which clip.
+/// Where a job's results go.
+pub(crate) enum Out<'a> {
+    /// `sums[pixel * 16 * blocks + channel]`.
+    Sums(&'a mut [i32]),
+    /// Codes, by way of a clip.
+    Codes(ClipOut<'a>),
+}
+
+/// Where codes go, and through which clip.
 pub(crate) struct ClipOut<'a> {
     /// One per channel of the panel, the last block filled up.
     pub(crate) m: &'a [f32],
@@ -109,6 +126,8 @@ pub(crate) struct Packed<M: Micro> {
     runs: Vec<usize>,
     /// The length of a run, in instructions.
     steps: usize,
+    /// Where the pixels of one copy's outputs begin.
+    pixels: Vec<u32>,
     panels: Vec<Panel>,
     weights: Vec<M::Weight>,
     /// `-zero * sum(w)` for each channel of each panel, blocks filled up.
@@ -174,6 +193,7 @@ impl<M: Micro> Packed<M> {
             lines,
             runs,
             steps,
+            pixels: pixels(&shape, &lines),
             panels,
             weights,
             start,
@@ -219,8 +239,8 @@ impl<M: Micro> Packed<M> {
         }
     }
 
-    /// All tiles of a panel of channels and the `made` lines of output, whose windows begin with
-    /// `codes`.
+    /// Multiplies a panel of channels with the pixels of the `made` lines of output, whose windows
+    /// begin with `codes`.
     fn multiply(
         &self,
         panel: &Panel,
@@ -231,50 +251,40 @@ impl<M: Micro> Packed<M> {
     ) {
         let [_, width, stride] = self.shape.output;
         let lanes = panel.blocks * BLOCK;
-        let heights = M::ROWS[panel.blocks - 1];
         let constants = panel.constants..panel.constants + lanes;
-        let mut sums = [0; MAX_ROWS * MAX_BLOCKS * BLOCK];
         let group = panel.group * self.shape.input[2] / self.shape.groups;
-        let mut places = Places::new(self, group);
-        let count = made.len() * width;
-        let mut first = 0;
-        while first < count {
-            let left = count - first;
-            let class = (0..3).rev().find(|&c| heights[c] >= left).unwrap_or(0);
-            let rows = left.min(heights[class]);
-            let pixels: [usize; MAX_ROWS] = places.next(rows);
-            let tile = Tile {
-                codes,
-                pixels: &pixels[..rows],
-                class,
-                runs: &self.runs,
-                steps: self.steps,
-                weights: &self.weights[panel.weights..]
-                    [..lanes * self.runs.len() * self.steps * M::DEPTH],
-                start: &self.start[constants.clone()],
+        let depth = self.runs.len() * self.steps * M::DEPTH;
+        let job = Job {
+            codes: &codes[group..],
+            pixels: &self.pixels[..made.len() * width],
+            runs: &self.runs,
+            steps: self.steps,
+            weights: &self.weights[panel.weights..][..lanes * depth],
+            start: &self.start[constants.clone()],
+        };
+        let at = made.start * width * stride + panel.channels.start;
+        if let (true, Target::Codes(y), Finish::Clip { lo, hi }) =
+            (self.fused, &mut *target, self.epilogue.finish)
+        {
+            let out = ClipOut {
+                m: &self.m[constants.clone()],
+                b: &self.b[constants],
+                residual: self.epilogue.m_r.zip(residual.map(|r| &r[at..])),
+                lo,
+                hi,
+                codes: &mut y[at..],
+                stride,
+                channels: panel.channels.len(),
             };
-            let at = (made.start * width + first) * stride + panel.channels.start;
-            match (&mut *target, self.epilogue.finish) {
-                (Target::Codes(y), Finish::Clip { lo, hi }) if self.fused => self.micro.codes(
-                    &tile,
-                    &mut ClipOut {
-                        m: &self.m[constants.clone()],
-                        b: &self.b[constants.clone()],
-                        residual: self.epilogue.m_r.zip(residual.map(|r| &r[at..])),
-                        lo,
-                        hi,
-                        codes: &mut y[at..],
-                        stride,
-                        channels: panel.channels.len(),
-                    },
-                ),
-                (target, _) => {
-                    self.micro.sums(&tile, &mut sums);
-                    self.micro
-                        .run(|| self.finish(&sums, panel, at, rows, residual, target));
-                }
-            }
-            first += rows;
+            return self.micro.multiply(&job, &mut Out::Codes(out));
+        }
+        let mut sums = [0; MAX_ROWS * MAX_BLOCKS * BLOCK];
+        for (tile, pixels) in job.pixels.chunks(MAX_ROWS).enumerate() {
+            self.micro
+                .multiply(&Job { pixels, ..job }, &mut Out::Sums(&mut sums));
+            let at = at + tile * MAX_ROWS * stride;
+            self.micro
+                .run(|| self.finish(&sums, panel, at, pixels.len(), residual, target));
         }
     }
 
@@ -312,39 +322,12 @@ impl<M: Micro> Packed<M> {
     }
 }
 
-/// Where the pixels of the lines of output begin, one after another.
-struct Places {
-    width: usize,
-    x: usize,
-    line: usize,
-    step: [usize; 2],
-}
-
-impl Places {
-    fn new<M: Micro>(packed: &Packed<M>, group: usize) -> Self {
-        let [_, width, _] = packed.shape.output;
-        let [down, right] = packed.shape.window.stride;
-        let step = [down * packed.lines.len, right * packed.shape.input[2]];
-        Self {
-            width,
-            x: 0,
-            line: group,
-            step,
-        }
-    }
-
-    /// The next `rows` places.
-    fn next(&mut self, rows: usize) -> [usize; MAX_ROWS] {
-        let mut places = [0; MAX_ROWS];
-        for place in &mut places[..rows] {
-            *place = self.line + self.x * self.step[1];
-            self.x += 1;
-            if self.x == self.width {
-                (self.x, self.line) = (0, self.line + self.step[0]);
-            }
-        }
-        places
-    }
+/// Where the pixels of one copy's outputs begin.
+fn pixels(shape: &ConvShape, lines: &Lines) -> Vec<u32> {
+    let [down, right] = shape.window.stride;
+    let (down, right) = (down * lines.len, right * shape.input[2]);
+    let line = |y: usize| (0..shape.output[1]).map(move |x| (y * down + x * right) as u32);
+    (0..lines.outputs).flat_map(line).collect()
 }
 
 /// Where the runs of a pixel begin, in lines of `line` codes, and how long they are.

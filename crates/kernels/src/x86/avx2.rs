@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::tiles::{BLOCK, ClipOut, Micro, Tile};
+use crate::tiles::{BLOCK, ClipOut, Job, Micro, Out};
 
 /// The proof that this CPU has AVX2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,27 +88,16 @@ fn peak(rounds: usize) -> u64 {
 /// Sums of a tile: for each pixel 16 channels in two vectors.
 type Sums<const R: usize> = [[__m256i; 2]; R];
 
-enum Out<'a, 'b> {
-    Sums(&'a mut [i32]),
-    Codes(&'a mut ClipOut<'b>),
-}
-
 impl Micro for Wide {
     type Lane = i16;
     type Weight = i16;
     const DEPTH: usize = 2;
     const NAME: &'static str = "conv-u8i8-avx2";
     const BLOCKS: usize = 1;
-    const ROWS: [[usize; 3]; 4] = [[6, 3, 1]; 4];
 
-    fn sums(self, tile: &Tile<'_, i16, i16>, sums: &mut [i32]) {
+    fn multiply(self, job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
         // SAFETY: the token proves that the CPU has AVX2.
-        unsafe { multiply_wide(tile, Out::Sums(sums)) }
-    }
-
-    fn codes(self, tile: &Tile<'_, i16, i16>, out: &mut ClipOut<'_>) {
-        // SAFETY: the token proves that the CPU has AVX2.
-        unsafe { multiply_wide(tile, Out::Codes(out)) }
+        unsafe { multiply_wide(job, out) }
     }
 
     #[inline(always)]
@@ -123,16 +112,10 @@ impl Micro for Low {
     const DEPTH: usize = 4;
     const NAME: &'static str = "conv-low-avx2";
     const BLOCKS: usize = 1;
-    const ROWS: [[usize; 3]; 4] = [[6, 3, 1]; 4];
 
-    fn sums(self, tile: &Tile<'_, u8, i8>, sums: &mut [i32]) {
+    fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
         // SAFETY: the token proves that the CPU has AVX2.
-        unsafe { multiply_low(tile, self.flush, Out::Sums(sums)) }
-    }
-
-    fn codes(self, tile: &Tile<'_, u8, i8>, out: &mut ClipOut<'_>) {
-        // SAFETY: the token proves that the CPU has AVX2.
-        unsafe { multiply_low(tile, self.flush, Out::Codes(out)) }
+        unsafe { multiply_low(job, self.flush, out) }
     }
 
     #[inline(always)]
@@ -141,43 +124,57 @@ impl Micro for Low {
     }
 }
 
+/// Pixels of a tile, and of the last one if that is enough.
+const ROWS: [usize; 3] = [6, 3, 1];
+
 #[target_feature(enable = "avx2")]
-fn multiply_wide(tile: &Tile<'_, i16, i16>, out: Out<'_, '_>) {
-    match tile.class {
-        0 => put(&dot_wide::<6>(tile), tile.pixels.len(), out),
-        1 => put(&dot_wide::<3>(tile), tile.pixels.len(), out),
-        _ => put(&dot_wide::<1>(tile), tile.pixels.len(), out),
+fn multiply_wide(job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
+    job.check(2);
+    let full = job.pixels.len() / ROWS[0] * ROWS[0];
+    for first in (0..full).step_by(ROWS[0]) {
+        put(&dot_wide::<{ ROWS[0] }>(job, first), first, out);
+    }
+    match job.pixels.len() - full {
+        0 => {}
+        1 => put(&dot_wide::<1>(job, full), full, out),
+        rest if rest <= ROWS[1] => put(&dot_wide::<{ ROWS[1] }>(job, full)[..rest], full, out),
+        rest => put(&dot_wide::<{ ROWS[0] }>(job, full)[..rest], full, out),
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn multiply_low(tile: &Tile<'_, u8, i8>, flush: usize, out: Out<'_, '_>) {
-    match tile.class {
-        0 => put(&dot_low::<6>(tile, flush), tile.pixels.len(), out),
-        1 => put(&dot_low::<3>(tile, flush), tile.pixels.len(), out),
-        _ => put(&dot_low::<1>(tile, flush), tile.pixels.len(), out),
+fn multiply_low(job: &Job<'_, u8, i8>, flush: usize, out: &mut Out<'_>) {
+    job.check(4);
+    let full = job.pixels.len() / ROWS[0] * ROWS[0];
+    for first in (0..full).step_by(ROWS[0]) {
+        put(&dot_low::<{ ROWS[0] }>(job, first, flush), first, out);
+    }
+    match job.pixels.len() - full {
+        0 => {}
+        1 => put(&dot_low::<1>(job, full, flush), full, out),
+        rest if rest <= ROWS[1] => {
+            put(&dot_low::<{ ROWS[1] }>(job, full, flush)[..rest], full, out)
+        }
+        rest => put(&dot_low::<{ ROWS[0] }>(job, full, flush)[..rest], full, out),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot_wide<const R: usize>(tile: &Tile<'_, i16, i16>) -> Sums<R> {
-    let Tile {
-        codes,
+fn dot_wide<const R: usize>(job: &Job<'_, i16, i16>, first: usize) -> Sums<R> {
+    let Job {
         runs,
         steps,
         weights,
         ..
-    } = *tile;
-    assert!(tile.reach() + 2 * steps <= codes.len());
-    assert!(2 * BLOCK * steps * runs.len() <= weights.len());
-    let pixels: [*const i16; R] = tile.pointers();
+    } = *job;
+    let pixels: [*const i16; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
-    let mut sums = [start(tile.start); R];
+    let mut sums = [start(job.start); R];
     for &run in runs {
         for at in (run..run + 2 * steps).step_by(2) {
-            // SAFETY: for each run `32 * steps` weights are read, and from the beginning of each
-            // pixel `2 * steps` codes: the assertions have shown that they lie in their slices.
+            // SAFETY: for each run `32 * steps` weights are read, and `2 * steps` codes from where
+            // it begins in each pixel: `Job::check` has shown that they lie in their slices.
             let w = unsafe { load_pair(weights.cast()) };
             for (sums, pixel) in sums.iter_mut().zip(pixels) {
                 // SAFETY: as above.
@@ -195,19 +192,16 @@ fn dot_wide<const R: usize>(tile: &Tile<'_, i16, i16>) -> Sums<R> {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot_low<const R: usize>(tile: &Tile<'_, u8, i8>, flush: usize) -> Sums<R> {
-    let Tile {
-        codes,
+fn dot_low<const R: usize>(job: &Job<'_, u8, i8>, first: usize, flush: usize) -> Sums<R> {
+    let Job {
         runs,
         steps,
         weights,
         ..
-    } = *tile;
-    assert!(tile.reach() + 4 * steps <= codes.len());
-    assert!(4 * BLOCK * steps * runs.len() <= weights.len());
-    let pixels: [*const u8; R] = tile.pointers();
+    } = *job;
+    let pixels: [*const u8; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
-    let mut wide = [start(tile.start); R];
+    let mut wide = [start(job.start); R];
     let zero = [[_mm256_setzero_si256(); 2]; R];
     let (mut sums, mut left) = (zero, flush);
     for &run in runs {
@@ -216,8 +210,8 @@ fn dot_low<const R: usize>(tile: &Tile<'_, u8, i8>, flush: usize) -> Sums<R> {
             let stop = end.min(at + 4 * left);
             left -= (stop - at) / 4;
             while at < stop {
-                // SAFETY: for each run `64 * steps` weights are read, and from the beginning of
-                // each pixel `4 * steps` codes: the assertions have shown that they lie in their
+                // SAFETY: for each run `64 * steps` weights are read, and `4 * steps` codes from
+                // where it begins in each pixel: `Job::check` has shown that they lie in their
                 // slices.
                 let w = unsafe { load_pair(weights.cast()) };
                 for (sums, pixel) in sums.iter_mut().zip(pixels) {
@@ -251,18 +245,18 @@ fn widen<const R: usize>(wide: &mut Sums<R>, sums: &Sums<R>) {
     }
 }
 
-/// Writes the first `rows` pixels.
+/// Writes the `sums` of pixels from `first` on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn put<const R: usize>(sums: &Sums<R>, rows: usize, out: Out<'_, '_>) {
+fn put(sums: &[[__m256i; 2]], first: usize, out: &mut Out<'_>) {
     match out {
         Out::Sums(out) => {
             let (vectors, _) = out.as_chunks_mut::<8>();
-            for (&sum, vector) in sums[..rows].as_flattened().iter().zip(vectors) {
+            for (&sum, vector) in sums.as_flattened().iter().zip(&mut vectors[2 * first..]) {
                 store(vector, sum);
             }
         }
-        Out::Codes(out) => clip(&sums[..rows], out),
+        Out::Codes(out) => clip(sums, first, out),
     }
 }
 
@@ -270,7 +264,7 @@ fn put<const R: usize>(sums: &Sums<R>, rows: usize, out: Out<'_, '_>) {
 /// codes are clipped after rounding, which is the same for whole ends and sums within `i32`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn clip(rows: &[[__m256i; 2]], out: &mut ClipOut<'_>) {
+fn clip(sums: &[[__m256i; 2]], first: usize, out: &mut ClipOut<'_>) {
     let (m, b) = (out.m.as_chunks().0, out.b.as_chunks().0);
     let (m, b) = (
         [load_ps(&m[0]), load_ps(&m[1])],
@@ -280,7 +274,7 @@ fn clip(rows: &[[__m256i; 2]], out: &mut ClipOut<'_>) {
         _mm_set1_epi8(out.lo as u8 as i8),
         _mm_set1_epi8(out.hi as u8 as i8),
     );
-    for (row, sums) in rows.iter().enumerate() {
+    for (row, sums) in (first..).zip(sums) {
         let at = row * out.stride..row * out.stride + out.channels;
         let mut residual = [0; BLOCK];
         if let Some((_, codes)) = out.residual {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::tiles::{BLOCK, ClipOut, Micro, Tile};
+use crate::tiles::{BLOCK, ClipOut, Job, Micro, Out};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +65,9 @@ impl Micro for Avx512Vnni {
     const DEPTH: usize = 4;
     const NAME: &'static str = "conv-u8i8-avx512vnni";
     const BLOCKS: usize = 4;
-    // As many as leave registers for one panel of weights and a pixel, and few enough that each
-    // pixel has a pointer of its own; more than eight sums hide the latency of an addition.
-    const ROWS: [[usize; 3]; 4] = [[10, 5, 2], [12, 6, 2], [9, 5, 2], [6, 3, 1]];
-
-    fn sums(self, tile: &Tile<'_, u8, i8>, sums: &mut [i32]) {
+    fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dispatch(tile, Out::Sums(sums)) }
-    }
-
-    fn codes(self, tile: &Tile<'_, u8, i8>, out: &mut ClipOut<'_>) {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dispatch(tile, Out::Codes(out)) }
+        unsafe { multiply(job, out) }
     }
 
     #[inline(always)]
@@ -85,68 +76,71 @@ impl Micro for Avx512Vnni {
     }
 }
 
-enum Out<'a, 'b> {
-    Sums(&'a mut [i32]),
-    Codes(&'a mut ClipOut<'b>),
-}
-
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dispatch(tile: &Tile<'_, u8, i8>, out: Out<'_, '_>) {
-    match (tile.start.len() / BLOCK, tile.class) {
-        (1, 0) => multiply::<10, 1>(tile, out),
-        (1, 1) => multiply::<5, 1>(tile, out),
-        (1, _) => multiply::<2, 1>(tile, out),
-        (2, 0) => multiply::<12, 2>(tile, out),
-        (2, 1) => multiply::<6, 2>(tile, out),
-        (2, _) => multiply::<2, 2>(tile, out),
-        (3, 0) => multiply::<9, 3>(tile, out),
-        (3, 1) => multiply::<5, 3>(tile, out),
-        (3, _) => multiply::<2, 3>(tile, out),
-        (_, 0) => multiply::<6, 4>(tile, out),
-        (_, 1) => multiply::<3, 4>(tile, out),
-        (_, _) => multiply::<1, 4>(tile, out),
+fn multiply(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
+    job.check(4);
+    // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
+    // each has a pointer of its own; more than eight sums hide the latency of an addition.
+    match job.start.len() / BLOCK {
+        1 => tiles::<10, 5, 2, 1>(job, out),
+        2 => tiles::<12, 6, 2, 2>(job, out),
+        3 => tiles::<9, 5, 2, 3>(job, out),
+        _ => tiles::<6, 3, 1, 4>(job, out),
     }
 }
 
-/// A tile of up to `R` pixels by `B` blocks.
+/// All tiles of a job whose panel has `B` blocks, `R` pixels high; the last one `S` or `T` if that
+/// is enough.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply<const R: usize, const B: usize>(tile: &Tile<'_, u8, i8>, out: Out<'_, '_>) {
-    let sums = dot::<R, B>(tile);
-    let rows = sums.iter().take(tile.pixels.len());
+fn tiles<const R: usize, const S: usize, const T: usize, const B: usize>(
+    job: &Job<'_, u8, i8>,
+    out: &mut Out<'_>,
+) {
+    let full = job.pixels.len() / R * R;
+    for first in (0..full).step_by(R) {
+        put(&dot::<R, B>(job, first), first, out);
+    }
+    match job.pixels.len() - full {
+        0 => {}
+        rest if rest <= T => put(&dot::<T, B>(job, full)[..rest], full, out),
+        rest if rest <= S => put(&dot::<S, B>(job, full)[..rest], full, out),
+        rest => put(&dot::<R, B>(job, full)[..rest], full, out),
+    }
+}
+
+/// Writes the `sums` of pixels from `first` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn put<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut Out<'_>) {
     match out {
         Out::Sums(out) => {
             let (vectors, _) = out.as_chunks_mut::<BLOCK>();
-            for (row, vectors) in rows.zip(vectors.chunks_exact_mut(B)) {
-                row.iter()
-                    .zip(vectors)
-                    .for_each(|(&sum, vector)| store(vector, sum));
+            for (&sum, vector) in sums.as_flattened().iter().zip(&mut vectors[first * B..]) {
+                store(vector, sum);
             }
         }
-        Out::Codes(out) => clip(rows, out),
+        Out::Codes(out) => clip(sums, first, out),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot<const R: usize, const B: usize>(tile: &Tile<'_, u8, i8>) -> [[__m512i; B]; R] {
-    let Tile {
-        codes,
+fn dot<const R: usize, const B: usize>(job: &Job<'_, u8, i8>, first: usize) -> [[__m512i; B]; R] {
+    let Job {
         runs,
         steps,
         weights,
         start,
         ..
-    } = *tile;
-    assert!(tile.reach() + 4 * steps <= codes.len());
-    assert!(64 * B * steps * runs.len() <= weights.len());
+    } = *job;
     let (start, _) = start.as_chunks::<BLOCK>();
     let begin: [__m512i; B] = std::array::from_fn(|b| load(&start[b]));
     let mut sums = [begin; R];
-    let pixels: [*const u8; R] = tile.pointers();
+    let pixels: [*const u8; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
     let step = |sums: &mut [[__m512i; B]; R], at: usize, weights: *const i8| {
-        // SAFETY: for each run `64 * B * steps` weights are read, and from the beginning of each
-        // pixel `4 * steps` codes: the assertions have shown that they lie in their slices.
+        // SAFETY: for each run `64 * B * steps` weights are read, and `4 * steps` codes from where
+        // it begins in each pixel: `Job::check` has shown that they lie in their slices.
         let w: [__m512i; B] =
             std::array::from_fn(|b| unsafe { _mm512_loadu_si512(weights.add(64 * b).cast()) });
         for (sums, pixel) in sums.iter_mut().zip(pixels) {
@@ -181,7 +175,7 @@ fn dot<const R: usize, const B: usize>(tile: &Tile<'_, u8, i8>) -> [[__m512i; B]
 /// codes are clipped after rounding, which is the same for whole ends and sums within `i32`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn clip<'a, const B: usize>(rows: impl Iterator<Item = &'a [__m512i; B]>, out: &mut ClipOut<'_>) {
+fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'_>) {
     let (m, b) = (out.m.as_chunks().0, out.b.as_chunks().0);
     let m: [__m512; B] = std::array::from_fn(|block| load_ps(&m[block]));
     let b: [__m512; B] = std::array::from_fn(|block| load_ps(&b[block]));
@@ -190,7 +184,7 @@ fn clip<'a, const B: usize>(rows: impl Iterator<Item = &'a [__m512i; B]>, out: &
         _mm512_set1_epi8(out.lo as u8 as i8),
         _mm512_set1_epi8(out.hi as u8 as i8),
     );
-    for (row, sums) in rows.enumerate() {
+    for (row, sums) in (first..).zip(sums) {
         let at = row * out.stride..row * out.stride + out.channels;
         let mut codes = [_mm512_setzero_si512(); 4];
         let mut residuals = [[0; BLOCK]; B];

@@ -157,50 +157,48 @@ fn add(sums: &mut [__m512i; 4], taps: [__m512i; 4], weights: &[[i8; 64]; 4]) {
 /// window is the code of zero wherever it is read.
 struct Rows<'a> {
     rows: [&'a [u8]; 4],
-    /// Distance between columns: the channels, or nothing.
-    steps: [usize; 4],
+    /// All ones where columns lie apart, zero where they are all the same.
+    masks: [usize; 4],
     splat: &'a [u8; 64],
-    width: usize,
+    /// The last column.
+    last: usize,
 }
 
 impl<'a> Rows<'a> {
     #[inline(always)]
     fn new(line: &Line<'a, i8>, block: usize, group: usize, splat: &'a [u8; 64]) -> Self {
-        let (width, channels) = (line.shape.input[1], line.channels());
-        let kh = line.shape.window.kernel[0];
+        let last = (line.shape.input[1] - 1) * line.channels();
         let row = |i: usize| {
-            let row = line.row(4 * group + i).filter(|_| 4 * group + i < kh);
-            row.map_or((&splat[..], 0), |at| {
-                (&line.input[at + block * LANES..], channels)
-            })
+            let ky = 4 * group + i;
+            match line.row(ky).filter(|_| ky < line.shape.window.kernel[0]) {
+                Some(at) => (&line.input[at + block * LANES..], usize::MAX),
+                None => (&splat[..], 0),
+            }
         };
         let rows = [row(0), row(1), row(2), row(3)];
-        for (row, step) in rows {
-            assert!(
-                (width - 1) * step + 64 <= row.len(),
-                "slack after the input"
-            );
+        for (row, mask) in rows {
+            assert!((last & mask) + 64 <= row.len(), "slack after the input");
         }
         Self {
             rows: rows.map(|(row, _)| row),
-            steps: rows.map(|(_, step)| step),
+            masks: rows.map(|(_, mask)| mask),
             splat,
-            width,
+            last,
         }
     }
 
-    /// Column `x` of the image, interleaved, or the code of zero.
+    /// The column at `x` of each row, interleaved, or the code of zero.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn column(&self, x: Option<usize>) -> [__m512i; 4] {
         let Some(x) = x else {
             return [load_bytes(self.splat); 4];
         };
-        assert!(x < self.width);
+        assert!(x <= self.last);
         let row = |i: usize| {
-            // SAFETY: `x` is at most `width - 1`, and `new` has shown that 64 codes can be read
+            // SAFETY: `x` is at most `last`, and `new` has shown that 64 codes can be read
             // there in every row.
-            unsafe { _mm512_loadu_si512(self.rows[i].as_ptr().add(x * self.steps[i]).cast()) }
+            unsafe { _mm512_loadu_si512(self.rows[i].as_ptr().add(x & self.masks[i]).cast()) }
         };
         let (a, b, c, d) = (row(0), row(1), row(2), row(3));
         let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
