@@ -9,10 +9,12 @@ mod lower;
 pub mod plan;
 mod prepare;
 mod quantized;
+pub mod reconstruct;
 pub mod report;
 mod samples;
 pub mod sensitivity;
 mod simulate;
+mod sizes;
 mod weights;
 
 pub use allocate::{Allocation, Request, allocate};
@@ -26,4 +28,5 @@ pub use quantized::{Quantized, QuantizedLayer};
 pub use samples::{Batch, Samples};
 pub use sensitivity::{Metric, Sensitivity};
 pub use simulate::{Simulated, Simulator};
+pub use sizes::sizes;
 pub use weights::{QuantizedWeight, WeightRange, quantize_weight};

@@ -1,11 +1,22 @@
 //! Images for calibration, sensitivity and reconstruction, handed out in batches as often as they
 //! are asked for, never all at once unless they already lie in memory.
 
+use exbit_model::data::{DataSet, Preprocess};
+
 use crate::Result;
 
 /// A source of images that can be read again and again, each time in the same order.
-#[derive(Clone, Debug)]
-pub enum Samples {
+#[derive(Clone)]
+pub enum Samples<'a> {
+    /// Images of a data set, read and decoded anew each time.
+    Set {
+        /// Where they are.
+        set: &'a DataSet,
+        /// How they become what the network reads.
+        preprocess: &'a Preprocess,
+        /// Which, in which order.
+        indices: Vec<usize>,
+    },
     /// Preprocessed images in memory.
     Memory {
         /// `(N, C, H, W)`.
@@ -28,10 +39,11 @@ pub struct Batch {
     pub labels: Option<Vec<usize>>,
 }
 
-impl Samples {
+impl Samples<'_> {
     /// The number of images.
     pub fn images(&self) -> usize {
         match self {
+            Samples::Set { indices, .. } => indices.len(),
             Samples::Memory { images, .. } => *images,
         }
     }
@@ -39,6 +51,21 @@ impl Samples {
     /// All images in order, `size` at a time; the last batch may be smaller.
     pub fn batches(&self, size: usize) -> Box<dyn Iterator<Item = Result<Batch>> + '_> {
         match self {
+            Samples::Set {
+                set,
+                preprocess,
+                indices,
+            } => {
+                let batches = set.batches(preprocess, indices.clone(), size);
+                Box::new(batches.map(|batch| {
+                    let batch = batch?;
+                    Ok(Batch {
+                        images: batch.indices.len(),
+                        x: batch.x,
+                        labels: batch.labels,
+                    })
+                }))
+            }
             Samples::Memory { x, images, labels } => {
                 let len = x.len() / (*images).max(1);
                 let batch = move |first: usize| {

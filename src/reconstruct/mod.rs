@@ -1,0 +1,232 @@
+//! Quantization without training: codes that reproduce what the float layers give, rather than the
+//! codes nearest to the weights.
+//!
+//! The network is walked block by block with a pool of images at the boundary: `x`, what the float
+//! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so that
+//! on `z` it gives what the float layer gives on `x`, which takes back errors made before it. The
+//! pool's size is bounded in bytes, so memory does not grow with the number of images.
+
+mod adaround;
+mod block;
+mod moments;
+mod rounding;
+
+use std::collections::BTreeMap;
+
+use exbit_grad::infer;
+use exbit_kernels::{Bits, Grid};
+use exbit_model::{Conv, Linear, Model, NodeId, Op, Tensor, ValueId};
+
+pub use adaround::Descent;
+pub use block::{Block, blocks, cuts};
+pub use moments::Moments;
+pub use rounding::round;
+
+use crate::Result;
+use crate::prepare::Network;
+use crate::quantized::{Quantized, QuantizedLayer};
+use crate::samples::Samples;
+use crate::weights::{WeightRange, quantize_weight};
+
+/// How codes are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rounding {
+    /// The nearest to each weight.
+    Nearest,
+    /// The best for the layer's result, from second moments of what it reads.
+    Moments,
+    /// That, and then the best for the block's result, by descent over its images.
+    Blocks(Descent),
+}
+
+/// Images that a pass takes at once.
+const BATCH: usize = 16;
+
+/// Bytes that the pool of images at a block's boundary may take.
+const POOL_BYTES: usize = 1 << 30;
+
+/// Chooses codes of `bits` for every layer; activations go onto `grids`. `progress` hears of each
+/// layer as it is done.
+///
+/// # Errors
+/// As reading `samples`.
+pub fn reconstruct(
+    network: &Network,
+    bits: &BTreeMap<NodeId, Bits>,
+    grids: &BTreeMap<ValueId, Grid>,
+    samples: &Samples,
+    rounding: Rounding,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Quantized> {
+    let mut layers = BTreeMap::new();
+    if rounding == Rounding::Nearest {
+        for id in network.layers() {
+            layers.insert(id, nearest(&network.model.node(id).op, bits[&id]));
+            progress(1);
+        }
+        return Ok(Quantized {
+            layers,
+            grids: grids.clone(),
+        });
+    }
+    let mut pool = Pool::new(network, grids, samples)?;
+    for mut block in blocks(network, &|v| grids.get(&v).copied())? {
+        let mut found = Vec::new();
+        for [id, float, rounded] in block.layers.clone() {
+            let (weight, bias) = parameters(&block.float.node(float).op);
+            let moments = pool.moments(&block, float, rounded)?;
+            let layer = round(&weight, &bias, bits[&id], &moments);
+            set_layer(&mut block.rounded, rounded, &layer);
+            found.push((id, rounded, weight, layer));
+            progress(1);
+        }
+        pool.advance_float(&block);
+        if let Rounding::Blocks(how) = &rounding {
+            let mut open: Vec<_> = found
+                .iter()
+                .filter(|(.., layer)| layer.weight.bits.get() > 1)
+                .map(|(_, node, weight, layer)| (*node, weight.data().to_vec(), layer.clone()))
+                .collect();
+            let gain = pool.descend(&mut block.rounded, &mut open, how);
+            if std::env::var_os("EXBIT_TRACE").is_some() {
+                eprintln!(
+                    "block to {}: {:.3e} -> {:.3e}",
+                    network.model.value(block.output).name,
+                    gain.0,
+                    gain.1
+                );
+            }
+            for (node, _, layer) in open {
+                found
+                    .iter_mut()
+                    .filter(|f| f.1 == node)
+                    .for_each(|f| f.3 = layer.clone());
+            }
+        }
+        layers.extend(found.into_iter().map(|(id, _, _, layer)| (id, layer)));
+        pool.advance_rounded(&block);
+    }
+    Ok(Quantized {
+        layers,
+        grids: grids.clone(),
+    })
+}
+
+/// The layer rounded to the nearest codes, its bias as it was.
+fn nearest(op: &Op, bits: Bits) -> QuantizedLayer {
+    let (weight, bias) = parameters(op);
+    QuantizedLayer {
+        weight: quantize_weight(&weight, bits, WeightRange::Mse, &[]),
+        bias,
+    }
+}
+
+/// Weight and bias of a layer, zeros where it has none.
+fn parameters(op: &Op) -> (Tensor, Vec<f32>) {
+    if let Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) = op {
+        let zeros = || vec![0.0; weight.shape()[0]];
+        return (weight.clone(), bias.clone().unwrap_or_else(zeros));
+    }
+    Default::default()
+}
+
+/// Puts what `layer` stands for into a float model.
+pub(crate) fn set_layer(model: &mut Model, id: NodeId, layer: &QuantizedLayer) {
+    if let Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) =
+        model.op_mut(id)
+    {
+        *weight = layer.weight.dequantize(weight);
+        *bias = Some(layer.bias.clone());
+    }
+}
+
+/// Images at a block's boundary.
+struct Pool {
+    /// What the float network has there, and what the quantized network has: one vector a batch.
+    batches: Vec<(usize, Vec<f32>, Vec<f32>)>,
+}
+
+impl Pool {
+    fn new(network: &Network, grids: &BTreeMap<ValueId, Grid>, samples: &Samples) -> Result<Self> {
+        let model = &network.model;
+        let widest = cuts(network)
+            .iter()
+            .map(|&v| model.value(v).len())
+            .max()
+            .unwrap_or(1);
+        let most = (POOL_BYTES / (widest * 2 * size_of::<f32>())).max(BATCH);
+        let mut batches = Vec::new();
+        let mut images = 0;
+        for batch in samples.batches(BATCH) {
+            if images >= most {
+                break;
+            }
+            let batch = batch?;
+            images += batch.images;
+            let mut z = batch.x.clone();
+            if let Some(grid) = grids.get(&model.input()) {
+                z.iter_mut().for_each(|z| *z = grid.value(grid.code(*z)));
+            }
+            batches.push((batch.images, batch.x, z));
+        }
+        Ok(Self { batches })
+    }
+
+    /// The moments of what a layer of `block` reads.
+    fn moments(&self, block: &Block, float: NodeId, rounded: NodeId) -> Result<Moments> {
+        let op = &block.float.node(float).op;
+        let read = block.float.node(float).inputs[0];
+        let shape = &block.float.value(read).shape;
+        let (before, after) = (until(&block.float, float)?, until(&block.rounded, rounded)?);
+        let mut moments = Moments::new(op);
+        for (images, x, z) in &self.batches {
+            let (x, z) = (infer(&before, x, *images), infer(&after, z, *images));
+            moments.add(op, shape, &x, &z, *images);
+        }
+        Ok(moments)
+    }
+
+    /// Takes the float side of every image to the end of `block`.
+    fn advance_float(&mut self, block: &Block) {
+        for (images, x, _) in &mut self.batches {
+            *x = infer(&block.float, x, *images);
+        }
+    }
+
+    /// Takes the quantized side after it.
+    fn advance_rounded(&mut self, block: &Block) {
+        for (images, _, z) in &mut self.batches {
+            *z = infer(&block.rounded, z, *images);
+        }
+    }
+
+    fn descend(
+        &self,
+        rounded: &mut Model,
+        layers: &mut [(NodeId, Vec<f32>, QuantizedLayer)],
+        how: &Descent,
+    ) -> (f64, f64) {
+        let all = |side: fn(&(usize, Vec<f32>, Vec<f32>)) -> &Vec<f32>| -> Vec<f32> {
+            self.batches.iter().flat_map(side).copied().collect()
+        };
+        let (y, z) = (all(|b| &b.1), all(|b| &b.2));
+        let images = self.batches.iter().map(|b| b.0).sum();
+        let pairs = adaround::Pairs {
+            z: &z,
+            y: &y,
+            images,
+        };
+        adaround::descend(rounded, layers, pairs, how, &mut || {})
+    }
+}
+
+/// The part of `model` that computes what `node` reads.
+fn until(model: &Model, node: NodeId) -> Result<Model> {
+    let input = model.value(model.input());
+    let mut part = Model::new(model.name(), input.name.clone(), input.shape.clone());
+    for n in &model.nodes()[..node.0] {
+        part.push(&n.name, n.op.clone(), &n.inputs)?;
+    }
+    part.set_output(model.node(node).inputs[0]);
+    Ok(part)
+}
