@@ -24,7 +24,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use lower::lower;
 pub use plan::Plan;
 pub use prepare::{Network, Stage, StageKind, equalize, fold, prepare};
-pub use quantized::{Quantized, QuantizedLayer};
+pub use quantized::{Quantized, QuantizedLayer, fake_quantized};
 pub use samples::{Batch, Samples};
 pub use sensitivity::{Metric, Sensitivity};
 pub use simulate::{Simulated, Simulator};

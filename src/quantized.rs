@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use exbit_kernels::{Bits, Grid};
-use exbit_model::{Conv, Linear, NodeId, Op, ValueId};
+use exbit_model::{Conv, FakeQuant, Linear, Model, NodeId, Op, ValueId};
 
-use crate::QuantizedWeight;
+use crate::{QuantizedWeight, Result};
 use crate::prepare::Network;
 
 /// Codes, biases and grids of a network.
@@ -37,6 +37,53 @@ impl Quantized {
         let site = network.grid_of(value).unwrap_or(value);
         self.grids[&site]
     }
+}
+
+/// The float model that rounds where the integer network does: fake-quant weights in place, a
+/// FakeQuant behind every site. Close to the integer network, not equal: sums of rounded floats are
+/// not sums of codes. `simulate` is the exact one.
+///
+/// # Errors
+/// `Mismatch` when `quantized` is not of this network.
+pub fn fake_quantized(network: &Network, quantized: &Quantized) -> Result<Model> {
+    let model = &network.model;
+    let input = model.value(model.input());
+    let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
+    let mut renamed = vec![out.input(); model.values().len()];
+    let round = |out: &mut Model, value: ValueId, at: ValueId| -> Result<ValueId> {
+        match quantized.grids.get(&value) {
+            Some(&grid) => Ok(out.push("round", fake_quant(grid), &[at])?),
+            None => Ok(at),
+        }
+    };
+    renamed[0] = round(&mut out, model.input(), ValueId(0))?;
+    for (i, node) in model.nodes().iter().enumerate() {
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+        let y = out.push(&node.name, node.op.clone(), &inputs)?;
+        if let Some(layer) = quantized.layers.get(&NodeId(i)) {
+            let last = NodeId(out.nodes().len() - 1);
+            set_layer(&mut out, last, layer);
+        }
+        renamed[node.output.0] = round(&mut out, node.output, y)?;
+    }
+    out.set_output(renamed[model.output().0]);
+    Ok(out)
+}
+
+/// Puts what `layer` stands for into a float model.
+pub(crate) fn set_layer(model: &mut Model, id: NodeId, layer: &QuantizedLayer) {
+    if let Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) =
+        model.op_mut(id)
+    {
+        *weight = layer.weight.dequantize(weight);
+        *bias = Some(layer.bias.clone());
+    }
+}
+
+/// The rounding of `grid` as an op of the float model.
+pub(crate) fn fake_quant(grid: Grid) -> Op {
+    let levels = f32::from(grid.bits.levels());
+    Op::FakeQuant(FakeQuant { scale: grid.scale, zero: f32::from(grid.zero), levels })
 }
 
 /// A lone affine map, `y_c = s_c x_c + t_c`, as the 1x1 depthwise layer that it is: one code of

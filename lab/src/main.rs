@@ -8,7 +8,6 @@ use exbit::calibrate::{Clipping, calibrate};
 use exbit::reconstruct::{Descent, Rounding, reconstruct};
 use exbit::sensitivity::{Candidates, Metric, measure};
 use exbit::{Quantized, Samples};
-use exbit_engine::{Input, Session};
 use exbit_kernels::Bits;
 use exbit_model::data::{DataSet, Preprocess, Split, spread};
 use exbit_model::{Model, NodeId};
@@ -52,144 +51,82 @@ fn top(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |b, k| if row[k] > row[b] { k } else { b })
 }
 
-fn float_answers(case: &Case) -> (Vec<usize>, Vec<usize>) {
-    let (mut answers, mut labels) = (Vec::new(), Vec::new());
-    let all: Vec<usize> = (0..case.test.len()).collect();
-    for b in case.test.batches(&case.preprocess, all, 32) {
+/// Agreement with the float network and mean KL on images `indices` of `set`, in floats.
+fn judge(set: &DataSet, case: &Case, network: &exbit::Network, q: &Quantized, indices: Vec<usize>) -> (f64, f64, f64) {
+    let model = exbit::fake_quantized(network, q).expect("model");
+    let (mut same, mut kl, mut right, mut n) = (0, 0.0, 0, 0);
+    for b in set.batches(&case.preprocess, indices, 32) {
         let b = b.expect("batch");
-        let y = exbit_grad::infer(&case.model, &b.x, b.indices.len());
-        answers.extend(y.chunks(y.len() / b.indices.len()).map(top));
-        labels.extend(b.labels.expect("labels"));
-    }
-    (answers, labels)
-}
-
-fn reference(shared: &Path, name: &str, case: &Case) -> (Vec<usize>, Vec<usize>) {
-    let read = |n: &str| std::fs::read(shared.join("reference").join(n)).expect("reference");
-    let wide = |n: &str| {
-        read(n).chunks(2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]]))).collect()
-    };
-    let labels = case.test.labels().expect("labels").to_vec();
-    let answers = match name {
-        "resnet20" | "resnet56" => {
-            read(&format!("{name}_cifar10_test.pred")).into_iter().map(usize::from).collect()
+        let y = exbit_grad::infer(&network.model, &b.x, b.indices.len());
+        let z = exbit_grad::infer(&model, &b.x, b.indices.len());
+        let c = y.len() / b.indices.len();
+        for (i, (y, z)) in y.chunks(c).zip(z.chunks(c)).enumerate() {
+            same += usize::from(top(y) == top(z));
+            right += usize::from(b.labels.as_ref().is_some_and(|l| l[i] == top(z)));
+            kl += exbit::sensitivity::kl(y, z);
+            n += 1;
         }
-        "mobilenet" => wide("mobilenet_v2_1.0_224_val650.pred_u16le"),
-        "lite0" => wide("efficientnet_lite0_val650.pred_u16le"),
-        _ => return float_answers(case),
-    };
-    (answers, labels)
-}
-
-fn percent(a: &[usize], b: &[usize]) -> f64 {
-    100.0 * a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
-}
-
-fn engine_answers(case: &Case, network: &exbit::Network, q: &Quantized) -> Vec<usize> {
-    let (scale, shift) = case.preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: case.preprocess.to_toml(),
-    };
-    let program = exbit::lower(network, q, input);
-    if std::env::var_os("EXBIT_TRACE").is_some() {
-        for s in &program.steps { eprintln!("{} {:?} -> {} {:?} {:.60}", s.name, s.inputs.iter().map(|&i| (i, program.values[i].shape)).collect::<Vec<_>>(), s.output, program.values[s.output].shape, format!("{:?}", s.kind)); }
     }
-    let mut session = Session::new(&program, 2).expect("session");
-    let mut answers = Vec::new();
-    let all: Vec<usize> = (0..case.test.len()).collect();
-    for b in case.test.batches(&case.preprocess, all, 32) {
-        let b = b.expect("batch");
-        let y = session.run_batch(&b.pixels, b.indices.len()).expect("run");
-        answers.extend(y.chunks(y.len() / b.indices.len()).map(top));
-    }
-    answers
+    (100.0 * same as f64 / n as f64, kl / n as f64, 100.0 * right as f64 / n as f64)
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let shared = PathBuf::from(&args[1]);
-    let cifar = PathBuf::from(&args[2]);
-    let case = case(&shared, &cifar, &args[3]);
-    let images: usize = args[4].parse().expect("images");
-    let indices = spread(case.calib.len(), images, 0);
-    let samples = Samples::Set {
-        set: &case.calib,
-        preprocess: &case.preprocess,
-        indices,
-    };
-    let t = Instant::now();
-    let (float, labels) = reference(&shared, &args[3], &case);
-    println!(
-        "float {:.2} in {:.1?}",
-        percent(&float, &labels),
-        t.elapsed()
-    );
+    let number = |i: usize, or: f32| args.get(i).map_or(or, |a| a.parse().expect("number"));
+    let case = case(&PathBuf::from(&args[1]), &PathBuf::from(&args[2]), &args[3]);
+    let (images, held) = (number(4, 512.0) as usize, number(5, 1000.0) as usize);
+    let all = spread(case.calib.len(), (images + held).min(case.calib.len()), 0);
+    let (indices, rest) = all.split_at(images);
+    let samples = Samples::Set { set: &case.calib, preprocess: &case.preprocess, indices: indices.to_vec() };
     let network = exbit::prepare(&case.model).expect("prepare");
     let t = Instant::now();
     let calibration = calibrate(&network, &samples, &mut |_| {}).expect("calibrate");
     println!("calibrate {:.1?}", t.elapsed());
-    let iterations = args.get(5).map_or(0, |a| a.parse().expect("iterations"));
-    let how = Descent {
-        iterations,
-        batch: 32,
-        rate: 1e-2,
-        decision: args.get(6).map_or(1.0, |a| a.parse().expect("decision")),
-        seed: 0,
-    };
-    for weights in [8u8, 4, 3] {
-        for rounding in [Rounding::Nearest, Rounding::Moments, Rounding::Blocks(how)] {
-            if weights == 8 && matches!(rounding, Rounding::Blocks(_))
-                || (iterations == 0) && matches!(rounding, Rounding::Blocks(_))
-            {
-                continue;
-            }
-            let bits: BTreeMap<NodeId, Bits> = network
-                .layers()
-                .into_iter()
-                .map(|id| (id, Bits::new(weights).expect("bits")))
-                .collect();
-            let grids = network
-                .sites()
-                .into_iter()
-                .map(|s| (s, calibration.grid(s, Bits::EIGHT, Clipping::Mse)))
-                .collect();
-            let t = Instant::now();
-            let q =
-                reconstruct(&network, &bits, &grids, &samples, rounding, &mut |_| {}).expect("q");
-            let took = t.elapsed();
-            let t = Instant::now();
-            let answers = engine_answers(&case, &network, &q);
-            println!(
-                "W{weights}A8 {rounding:?}: top1 {:.2} agreement {:.2} ({took:.1?}, eval {:.1?})",
-                percent(&answers, &labels),
-                percent(&answers, &float),
-                t.elapsed()
-            );
-        }
-    }
+    let how = Descent { iterations: number(6, 0.0) as usize, batch: 32, rate: number(7, 1e-2), decision: number(8, 1.0), seed: 0 };
     let candidates = Candidates {
-        weights: [2, 3, 4, 5, 6, 8]
-            .into_iter()
-            .filter_map(Bits::new)
-            .collect(),
+        weights: [2, 3, 4, 5, 6, 7, 8].into_iter().filter_map(Bits::new).collect(),
         activations: vec![Bits::EIGHT],
         clipping: Clipping::Mse,
     };
     let t = Instant::now();
-    let s = measure(
-        &network,
-        &calibration,
-        &candidates,
-        &samples,
-        Metric::F4,
-        0,
-        &mut |_| {},
-    )
-    .expect("s");
+    let s = measure(&network, &calibration, &candidates, &samples, Metric::F4, 0, &mut |_| {}).expect("s");
     println!("F4 {:.1?}", t.elapsed());
-    for (id, row) in network.layers().iter().zip(&s.weights) {
-        println!("{} {row:.5?}", network.model.node(*id).name);
+    let sizes: Vec<f64> = network.layers().iter().map(|&id| network.model.node(id).op.weight().expect("w").len() as f64).collect();
+    let total: f64 = sizes.iter().sum();
+    for mean in [4.0, 3.0] {
+        let uniform = vec![Bits::new(mean as u8).expect("bits"); sizes.len()];
+        // Lagrangian: the smallest price at which the mean is met.
+        let pick = |price: f64| -> Vec<usize> {
+            s.weights.iter().zip(&sizes).map(|(row, n)| {
+                let cost = |k: usize| row[k] + price * n * f64::from(candidates.weights[k].get());
+                (0..row.len()).fold(0, |b, k| if cost(k) < cost(b) { k } else { b })
+            }).collect()
+        };
+        let bits_of = |picks: &[usize]| picks.iter().zip(&sizes).map(|(&k, n)| n * f64::from(candidates.weights[k].get())).sum::<f64>() / total;
+        let (mut lo, mut hi) = (1e-15f64, 1.0f64);
+        for _ in 0..200 {
+            let mid = (lo * hi).sqrt();
+            if bits_of(&pick(mid)) > mean { lo = mid } else { hi = mid }
+        }
+        let picks = pick(hi);
+        let mixed: Vec<Bits> = picks.iter().map(|&k| candidates.weights[k]).collect();
+        println!("mixed {:.3} bits: {:?}", bits_of(&picks), mixed.iter().map(|b| b.get()).collect::<Vec<_>>());
+        for (name, bits) in [("uniform", uniform), ("mixed", mixed)] {
+            for rounding in [Rounding::Nearest, Rounding::Moments, Rounding::Blocks(how)] {
+                if how.iterations == 0 && matches!(rounding, Rounding::Blocks(_)) { continue; }
+                let bits: BTreeMap<NodeId, Bits> = network.layers().into_iter().zip(bits.iter().copied()).collect();
+                let grids = network.sites().into_iter().map(|s| (s, calibration.grid(s, Bits::EIGHT, Clipping::Mse))).collect();
+                let t = Instant::now();
+                let q = reconstruct(&network, &bits, &grids, &samples, rounding, &mut |_| {}).expect("q");
+                let took = t.elapsed();
+                let (same, kl, right) = judge(&case.calib, &case, &network, &q, rest.to_vec());
+                print!("W{mean} {name} {}: held out: agreement {same:.2} KL {kl:.5} top1 {right:.2} ({took:.1?})", format!("{rounding:?}").split('(').next().unwrap_or(""));
+                if std::env::var_os("EXBIT_TEST").is_some() {
+                    let (same, kl, right) = judge(&case.test, &case, &network, &q, (0..case.test.len()).collect());
+                    print!(" | test: agreement {same:.2} KL {kl:.5} top1 {right:.2}");
+                }
+                println!();
+            }
+        }
     }
 }

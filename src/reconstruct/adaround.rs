@@ -21,7 +21,7 @@ use exbit_model::{Conv, Linear, Model, NodeId, Op};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::quantized::QuantizedLayer;
+use crate::quantized::{QuantizedLayer, set_layer};
 
 /// How long, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,7 +120,7 @@ pub(super) fn descend(
     for (s, (node, _, layer)) in soft.iter().zip(layers.iter()) {
         let mut layer = layer.clone();
         layer.weight.codes = s.codes();
-        super::set_layer(rounded, *node, &layer);
+        set_layer(rounded, *node, &layer);
         found.push(layer);
     }
     let after = judge(rounded);

@@ -9,7 +9,7 @@ use exbit_kernels::Grid;
 use exbit_model::{Model, NodeId, ValueId};
 
 use crate::prepare::Network;
-use crate::sensitivity::fake_quant;
+use crate::quantized::fake_quant;
 use crate::{Error, ErrorKind, Result};
 
 /// A part of the network as models of its own.

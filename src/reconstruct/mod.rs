@@ -24,7 +24,7 @@ pub use rounding::round;
 
 use crate::Result;
 use crate::prepare::Network;
-use crate::quantized::{Quantized, QuantizedLayer};
+use crate::quantized::{Quantized, QuantizedLayer, set_layer};
 use crate::samples::Samples;
 use crate::weights::{WeightRange, quantize_weight};
 
@@ -128,16 +128,6 @@ fn parameters(op: &Op) -> (Tensor, Vec<f32>) {
         return (weight.clone(), bias.clone().unwrap_or_else(zeros));
     }
     Default::default()
-}
-
-/// Puts what `layer` stands for into a float model.
-pub(crate) fn set_layer(model: &mut Model, id: NodeId, layer: &QuantizedLayer) {
-    if let Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) =
-        model.op_mut(id)
-    {
-        *weight = layer.weight.dequantize(weight);
-        *bias = Some(layer.bias.clone());
-    }
 }
 
 /// Images at a block's boundary.

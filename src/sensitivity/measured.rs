@@ -4,14 +4,15 @@
 //! network is calibrated, and the divergence is free of the noise of the labels. We decided this.
 
 use exbit_grad::infer;
-use exbit_kernels::{Bits, Grid};
-use exbit_model::{Conv, FakeQuant, Linear, Model, NodeId, Op, ValueId};
+use exbit_kernels::Bits;
+use exbit_model::{Conv, Linear, Model, NodeId, Op, ValueId};
 
 use super::seed::softmax;
 use super::{Candidates, Sensitivity};
 use crate::Result;
 use crate::calibrate::Calibration;
 use crate::prepare::Network;
+use crate::quantized::fake_quant;
 use crate::samples::Samples;
 use crate::weights::{WeightRange, quantize_weight};
 
@@ -101,7 +102,7 @@ pub fn divergence(
 }
 
 /// `sum_k p_k log(p_k / q_k)` of two rows of logits.
-pub(crate) fn kl(p: &[f32], q: &[f32]) -> f64 {
+pub fn kl(p: &[f32], q: &[f32]) -> f64 {
     let (p, q) = (softmax(p), softmax(q));
     let term = |(&p, &q): (&f64, &f64)| {
         if p > 0.0 {
@@ -111,16 +112,6 @@ pub(crate) fn kl(p: &[f32], q: &[f32]) -> f64 {
         }
     };
     p.iter().zip(&q).map(term).sum()
-}
-
-/// The rounding of `grid` as an op of the float model.
-pub(crate) fn fake_quant(grid: Grid) -> Op {
-    let levels = f32::from(grid.bits.levels());
-    Op::FakeQuant(FakeQuant {
-        scale: grid.scale,
-        zero: f32::from(grid.zero),
-        levels,
-    })
 }
 
 /// The model with `op` put behind `value`: every reader of `value` reads the result instead.

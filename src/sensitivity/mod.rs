@@ -30,8 +30,7 @@ mod taylor;
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
-pub use measured::{divergence, insert_after};
-pub(crate) use measured::{fake_quant, kl};
+pub use measured::{divergence, insert_after, kl};
 pub use rank::spearman;
 
 use crate::calibrate::{Calibration, Clipping};
