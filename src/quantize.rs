@@ -1,0 +1,230 @@
+//! The main job: a float network, images and a budget in; a Plan and a Program out.
+//!
+//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> lower. Each step is a function
+//! of its own, public and usable alone; this is the order in which they make a Program without
+//! training.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use exbit_engine::{Input, Program};
+use exbit_kernels::Bits;
+use exbit_model::Model;
+
+use crate::allocate::{Allocation, Request, allocate};
+use crate::calibrate::{Calibration, Clipping, calibrate};
+use crate::cost::{Choice, Precisions, Sizes, Table};
+use crate::plan::Plan;
+use crate::prepare::{Network, equalize, prepare};
+use crate::quantized::Quantized;
+use crate::reconstruct::{Rounding, reconstruct};
+use crate::samples::Samples;
+use crate::sensitivity::{Candidates, Metric, Sensitivity, measure};
+use crate::{Result, lower, sizes};
+
+/// What may be chosen, within what, and how hard to try.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Budgets, pins, ties and the time limit of the search.
+    pub request: Request,
+    /// Bit-widths that weights and activations may have.
+    pub candidates: Candidates,
+    /// How expected loss is estimated.
+    pub metric: Metric,
+    /// How codes are chosen.
+    pub rounding: Rounding,
+    /// Whether ranges are evened out between layers first.
+    pub equalize: bool,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    /// Weights of 2 to 8 bits, activations of 8; no budget.
+    fn default() -> Self {
+        let bits = |all: &[u8]| all.iter().filter_map(|&b| Bits::new(b)).collect();
+        Self {
+            request: Request::default(),
+            candidates: Candidates {
+                weights: bits(&[2, 3, 4, 5, 6, 7, 8]),
+                activations: bits(&[8]),
+                clipping: Clipping::Mse,
+            },
+            metric: Metric::F4,
+            rounding: Rounding::Moments,
+            equalize: false,
+            seed: 0,
+        }
+    }
+}
+
+/// A step of the work, to be shown while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Its name.
+    pub stage: &'static str,
+    /// Images or layers done.
+    pub done: usize,
+    /// Of how many.
+    pub total: usize,
+}
+
+/// Everything that the main job found.
+#[derive(Clone, Debug)]
+pub struct Quantization {
+    /// The prepared float network.
+    pub network: Network,
+    /// How large it is.
+    pub sizes: Sizes,
+    /// What was seen of its activations.
+    pub calibration: Calibration,
+    /// Expected loss of every choice; `None` where the plan was given.
+    pub table: Option<Table>,
+    /// The chosen point and how good it is; `None` where the plan was given.
+    pub allocation: Option<Allocation>,
+    /// The bits.
+    pub precisions: Precisions,
+    /// The bits by name, with the settings that made them.
+    pub plan: Plan,
+    /// Codes, biases and grids.
+    pub quantized: Quantized,
+    /// The integer network.
+    pub program: Program,
+    /// The time that each step took.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Quantizes `model` without training. `samples` are for calibration; `input` says how raw pixels
+/// become its input. With `plan`, its bits are taken and nothing is searched.
+///
+/// # Errors
+/// `Unsupported` for an op without an integer step, `Mismatch` when plan, pins or budgets do not fit
+/// the network, and as reading `samples`. A budget that cannot be met is no error: see
+/// [`Allocation::missed`].
+pub fn quantize(
+    model: &Model,
+    samples: &Samples<'_>,
+    input: Input,
+    plan: Option<&Plan>,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Quantization> {
+    let mut work = Work { progress, times: Vec::new() };
+    let images = samples.images();
+    let mut network = prepare(model)?;
+    if options.equalize {
+        equalize(&mut network.model);
+    }
+    let sizes = sizes(&network)?;
+    let calibration =
+        work.stage("calibrate", images, |more| calibrate(&network, samples, more))?;
+    let (table, allocation, precisions) = match plan {
+        Some(plan) => (None, None, plan.precisions(&sizes)?),
+        None => {
+            let passes = passes(&network, options);
+            let sensitivity = work.stage("sensitivity", images * passes, |more| {
+                let (candidates, metric) = (&options.candidates, options.metric);
+                measure(&network, &calibration, candidates, samples, metric, options.seed, more)
+            })?;
+            let table = table(&sizes, &sensitivity, &options.candidates)?;
+            let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
+            let precisions = allocation.precisions.clone();
+            (Some(table), Some(allocation), precisions)
+        }
+    };
+    let quantized = work.stage("reconstruct", network.layers().len(), |more| {
+        let bits = network.layers().into_iter().zip(precisions.weights.iter().copied()).collect();
+        let grids = network
+            .sites()
+            .into_iter()
+            .zip(&precisions.activations)
+            .map(|(s, &b)| (s, calibration.grid(s, b, options.candidates.clipping)))
+            .collect::<BTreeMap<_, _>>();
+        reconstruct(&network, &bits, &grids, samples, options.rounding, more)
+    })?;
+    let program = lower(&network, &quantized, input);
+    let mut named = Plan::new(model.name(), &sizes, &precisions);
+    named.settings = settings(plan, options, images);
+    Ok(Quantization {
+        program,
+        plan: named,
+        times: work.times,
+        network,
+        sizes,
+        calibration,
+        table,
+        allocation,
+        precisions,
+        quantized,
+    })
+}
+
+/// The choices of `sizes` with their expected losses.
+///
+/// # Errors
+/// `Mismatch` when the two are not of one network.
+pub fn table(sizes: &Sizes, sensitivity: &Sensitivity, candidates: &Candidates) -> Result<Table> {
+    let choices = |losses: &Vec<f64>, bits: &[Bits]| -> Vec<Choice> {
+        bits.iter().zip(losses).map(|(&bits, &loss)| Choice { bits, loss }).collect()
+    };
+    let weights = sensitivity.weights.iter().map(|l| choices(l, &candidates.weights));
+    let activations = sensitivity.activations.iter().map(|l| choices(l, &candidates.activations));
+    Table::new(sizes.clone(), weights.collect(), activations.collect())
+}
+
+/// How often the metric passes over the images.
+fn passes(network: &Network, options: &Options) -> usize {
+    let Candidates { weights, activations, .. } = &options.candidates;
+    match options.metric {
+        Metric::Measured => {
+            let sites = if activations.len() > 1 { network.sites().len() } else { 0 };
+            network.layers().len() * weights.len() + sites * activations.len()
+        }
+        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 | Metric::F6 => 1,
+    }
+}
+
+/// What a person who reads the plan wants to know of how it came about.
+fn settings(plan: Option<&Plan>, options: &Options, images: usize) -> toml::Table {
+    let mut all = plan.map(|p| p.settings.clone()).unwrap_or_default();
+    if plan.is_none() {
+        let budgets = options.request.budgets.iter().map(|b| b.to_string().into());
+        all.insert("budget".into(), toml::Value::Array(budgets.collect()));
+        all.insert("metric".into(), options.metric.name().into());
+    }
+    let rounding = match options.rounding {
+        Rounding::Nearest => "nearest",
+        Rounding::Moments => "moments",
+        Rounding::Blocks(_) => "blocks",
+    };
+    all.insert("rounding".into(), rounding.into());
+    all.insert("images".into(), (images as i64).into());
+    all.insert("seed".into(), (options.seed as i64).into());
+    all
+}
+
+/// Runs steps one after another, timing each.
+struct Work<'a> {
+    progress: &'a mut dyn FnMut(Progress),
+    times: Vec<(&'static str, Duration)>,
+}
+
+impl Work<'_> {
+    fn stage<T>(
+        &mut self,
+        stage: &'static str,
+        total: usize,
+        run: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let mut done = 0;
+        (self.progress)(Progress { stage, done, total });
+        let progress = &mut self.progress;
+        let result = run(&mut |more| {
+            done += more;
+            progress(Progress { stage, done, total });
+        })?;
+        self.times.push((stage, start.elapsed()));
+        Ok(result)
+    }
+}

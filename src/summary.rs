@@ -1,0 +1,241 @@
+//! A Quantization as the rows of a Report: what each layer got, what it costs, what one more bit
+//! would buy.
+
+use exbit_kernels::Bits;
+use exbit_model::{NodeId, ValueId};
+
+use crate::Result;
+use crate::allocate::{Change, Exchange, Request, exchanges, front};
+use crate::budget::Resource;
+use crate::cost::{Cost, Precisions, Sizes, cost, float_cost};
+use crate::quantize::{Options, Quantization};
+use crate::report::{
+    Budget, Figures, Front, FrontPoint, LayerRow, Origin, Quantity, Report, Setting, SiteRow,
+    StageTime, Step,
+};
+
+/// Points of the Pareto front in a report.
+const POINTS: usize = 24;
+
+/// The report of `done`, without what only an evaluation knows.
+///
+/// # Errors
+/// As sweeping the front.
+pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
+    let planned = cost(&done.sizes, &done.precisions);
+    let float = float_cost(&done.sizes);
+    let expected = done.allocation.as_ref().map(|a| a.loss);
+    let mut quantized = figures(&done.sizes, &planned, expected);
+    quantized.file_bytes = done.program.to_bytes().ok().map(|b| b.len() as u64);
+    let bytes = done.program.activation_bytes();
+    quantized.activation_bytes_peak = Some(bytes.peak);
+    quantized.activation_bytes_sum = Some(bytes.sum);
+    let setting = |(name, value): (&String, &toml::Value)| Setting {
+        name: name.clone(),
+        value: value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
+    let stage = |&(stage, time): &(&'static str, std::time::Duration)| StageTime {
+        stage: stage.to_owned(),
+        seconds: time.as_secs_f64(),
+    };
+    Ok(Report {
+        network: done.network.model.name().to_owned(),
+        budgets: budgets(done, &options.request),
+        float: figures(&done.sizes, &float, None),
+        quantized,
+        remarks: remarks(done),
+        layers: layers(done),
+        activations: activations(done),
+        front: fronts(done, &options.request)?,
+        metrics: Vec::new(),
+        origin: Origin {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            calibration_images: Some(done.calibration.images as u64),
+            seed: Some(options.seed),
+            settings: done.plan.settings.iter().map(setting).collect(),
+            stages: done.times.iter().map(stage).collect(),
+            ..Origin::default()
+        },
+    })
+}
+
+fn figures(sizes: &Sizes, cost: &Cost, expected_loss: Option<f64>) -> Figures {
+    let weights: u64 = sizes.layers().iter().map(|l| l.weights).sum();
+    Figures {
+        weight_bytes: cost.weight_bytes,
+        weight_bits_mean: cost.weight_bytes as f64 * 8.0 / weights.max(1) as f64,
+        activation_bytes_peak: Some(cost.activation_bytes_peak),
+        activation_bytes_sum: Some(cost.activation_bytes_sum),
+        bops: Some(cost.bops),
+        bops_edges_at_8: Some(cost.bops_edges_at_8),
+        expected_loss,
+        ..Figures::default()
+    }
+}
+
+fn quantity(resource: Resource) -> Quantity {
+    match resource {
+        Resource::Weights => Quantity::WeightBytes,
+        Resource::Activations => Quantity::ActivationBytes,
+        Resource::PeakActivations => Quantity::PeakActivationBytes,
+        Resource::Memory => Quantity::MemoryBytes,
+        Resource::Bops => Quantity::Bops,
+        Resource::Latency => Quantity::LatencyMs,
+    }
+}
+
+fn budgets(done: &Quantization, request: &Request) -> Vec<Budget> {
+    let planned = cost(&done.sizes, &done.precisions);
+    let budget = |b: &crate::Budget| {
+        Some(Budget {
+            asked: b.to_string(),
+            quantity: quantity(b.resource),
+            limit: b.amount(&done.sizes),
+            reached: b.resource.of(&planned)?,
+        })
+    };
+    request.budgets.iter().filter_map(budget).collect()
+}
+
+fn remarks(done: &Quantization) -> Vec<String> {
+    let Some(allocation) = &done.allocation else {
+        return vec!["The bits were given by a plan; nothing was searched.".to_owned()];
+    };
+    let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
+    if allocation.gap() > 1e-3 {
+        let percent = 100.0 * allocation.gap();
+        remarks.push(format!(
+            "The search was cut short: a plan of up to {percent:.1} % less expected loss may exist."
+        ));
+    }
+    remarks
+}
+
+fn layers(done: &Quantization) -> Vec<LayerRow> {
+    let model = &done.network.model;
+    let rows = done.network.layers().into_iter().enumerate();
+    let exchanged = done.table.as_ref().map(|t| exchanges(t, &done.precisions).0);
+    let planned = cost(&done.sizes, &done.precisions);
+    rows.map(|(l, id)| {
+        let node = model.node(id);
+        let size = &done.sizes.layers()[l];
+        let bits = done.precisions.weights[l];
+        let input = done.precisions.activations[size.input];
+        let exchange = exchanged.as_ref().map(|e| &e[l]);
+        let step = |change: Option<&Change>| change.map(|c| step(c, &planned));
+        LayerRow {
+            name: node.name.clone(),
+            op: node.op.name().to_owned(),
+            output_shape: model.value(node.output).shape.clone(),
+            weights: size.weights,
+            macs: size.macs,
+            weight_bits: bits.get(),
+            input_bits: Some(input.get()),
+            sensitivity: done.table.as_ref().and_then(|t| loss(&t.weights()[l], bits)),
+            weight_sqnr_db: weight_sqnr(done, id),
+            weight_bytes: (size.weights * u64::from(bits.get())).div_ceil(8),
+            bops: Some(size.macs * u64::from(bits.get()) * u64::from(input.get())),
+            more: step(exchange.and_then(|e: &Exchange| e.more.as_ref())),
+            less: step(exchange.and_then(|e: &Exchange| e.fewer.as_ref())),
+            ..LayerRow::default()
+        }
+    })
+    .collect()
+}
+
+fn step(change: &Change, planned: &Cost) -> Step {
+    Step {
+        bits: change.bits.get(),
+        loss: change.loss,
+        weight_bytes: change.cost.weight_bytes as i64 - planned.weight_bytes as i64,
+    }
+}
+
+fn loss(choices: &[crate::cost::Choice], bits: Bits) -> Option<f64> {
+    choices.iter().find(|c| c.bits == bits).map(|c| c.loss)
+}
+
+/// `10 log10(sum w^2 / sum (w - q)^2)` of the folded weight; `None` where nothing was lost.
+fn weight_sqnr(done: &Quantization, id: NodeId) -> Option<f64> {
+    let weight = done.network.model.node(id).op.weight()?;
+    let q = done.quantized.layers.get(&id)?.weight.dequantize(weight);
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let power: f64 = weight.data().iter().map(|&w| square(w)).sum();
+    let noise: f64 = weight.data().iter().zip(q.data()).map(|(w, q)| square(w - q)).sum();
+    (power > 0.0 && noise > 0.0).then(|| 10.0 * (power / noise).log10())
+}
+
+fn activations(done: &Quantization) -> Vec<SiteRow> {
+    let model = &done.network.model;
+    let row = |(s, site): (usize, ValueId)| {
+        let grid = done.quantized.grid(&done.network, site);
+        let bits = done.precisions.activations[s];
+        SiteRow {
+            name: model.value(site).name.clone(),
+            shape: model.value(site).shape.clone(),
+            bits: bits.get(),
+            range: done.calibration.seen[&site].range().map(|(a, b)| (f64::from(a), f64::from(b))),
+            scale: Some(f64::from(grid.scale)),
+            zero: Some(i32::from(grid.zero)),
+            sensitivity: done
+                .table
+                .as_ref()
+                .filter(|t| t.activations()[s].len() > 1)
+                .and_then(|t| loss(&t.activations()[s], bits)),
+            ..SiteRow::default()
+        }
+    };
+    done.network.sites().into_iter().enumerate().map(row).collect()
+}
+
+/// The front over the first budget's resource, or weight bytes where there is none.
+fn fronts(done: &Quantization, request: &Request) -> Result<Option<Front>> {
+    let (Some(table), Some(allocation)) = (&done.table, &done.allocation) else {
+        return Ok(None);
+    };
+    let resource = request.budgets.first().map_or(Resource::Weights, |b| b.resource);
+    let Some(chosen) = resource.of(&allocation.cost) else { return Ok(None) };
+    let weights: u64 = done.sizes.layers().iter().map(|l| l.weights).sum();
+    let point = |cost: f64, loss: f64, bytes: u64, label: Option<String>| FrontPoint {
+        cost,
+        loss,
+        label,
+        weight_bits_mean: Some(bytes as f64 * 8.0 / weights.max(1) as f64),
+    };
+    let free = Request { budgets: Vec::new(), ..request.clone() };
+    let all = front(table, &free, resource, POINTS)?;
+    let points = all
+        .iter()
+        .filter_map(|a| Some(point(resource.of(&a.cost)?, a.loss, a.cost.weight_bytes, None)));
+    Ok(Some(Front {
+        quantity: quantity(resource),
+        points: points.collect(),
+        uniform: uniform(done, resource, &point),
+        chosen: Some(point(chosen, allocation.loss, allocation.cost.weight_bytes, None)),
+    }))
+}
+
+/// The plans with one bit-width for all weights and the widest activations.
+fn uniform(
+    done: &Quantization,
+    resource: Resource,
+    point: &dyn Fn(f64, f64, u64, Option<String>) -> FrontPoint,
+) -> Vec<FrontPoint> {
+    let Some(table) = &done.table else { return Vec::new() };
+    let widest = |a: &Vec<crate::cost::Choice>| a.iter().map(|c| c.bits).max();
+    let activations: Vec<Bits> = table.activations().iter().filter_map(widest).collect();
+    let Some(a) = activations.first().copied() else { return Vec::new() };
+    let plan = |b: u8| {
+        let bits = Bits::new(b)?;
+        let precisions = Precisions {
+            weights: vec![bits; table.weights().len()],
+            activations: activations.clone(),
+        };
+        let losses = table.weights().iter().map(|c| loss(c, bits)).sum::<Option<f64>>()?;
+        let rounded = table.activations().iter().zip(&activations);
+        let rest = rounded.map(|(c, &b)| loss(c, b)).sum::<Option<f64>>()?;
+        let cost = table.cost(&precisions);
+        Some(point(resource.of(&cost)?, losses + rest, cost.weight_bytes, Some(format!("W{b}A{a}"))))
+    };
+    (1..=8).filter_map(plan).collect()
+}
