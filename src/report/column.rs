@@ -1,7 +1,7 @@
 //! The columns of the report's tables: one list for the terminal and for the page.
 
 use super::number::{bops, bytes, bytes_change, change, count, real, seconds};
-use super::{LayerRow, Report};
+use super::{LayerRow, Report, SiteRow};
 
 /// A column: its heading, and what it shows of a row.
 pub(super) struct Column<R> {
@@ -9,9 +9,18 @@ pub(super) struct Column<R> {
     pub(super) group: &'static str,
     /// Heading.
     pub(super) title: &'static str,
+    /// A line on what it is.
+    pub(super) meaning: &'static str,
     /// The terminal drops the columns of the largest number first.
     pub(super) drop: u8,
     pub(super) cell: fn(&R) -> Cell,
+}
+
+impl<R> Column<R> {
+    /// Whether bits are drawn as well as written: in the column that is read from top to bottom.
+    pub(super) fn drawn(&self) -> bool {
+        self.drop == 1
+    }
 }
 
 /// What stands in one cell.
@@ -21,9 +30,9 @@ pub(super) enum Cell {
     Blank,
     /// A name or a shape.
     Text(String),
-    /// A number as written.
-    Number(String),
-    /// Bits of a code: drawn as well as written.
+    /// A number as written, and itself.
+    Number(String, f64),
+    /// Bits of a code.
     Bits(u8),
 }
 
@@ -35,41 +44,101 @@ pub(super) fn layer_columns(report: &Report) -> Vec<Column<LayerRow>> {
     known(columns, &report.layers)
 }
 
+/// The columns of the activation table that `report` has something to say in.
+pub(super) fn activation_columns(report: &Report) -> Vec<Column<SiteRow>> {
+    let columns = vec![
+        column("", "activation", "the value's name", 0, |r: &SiteRow| {
+            Cell::Text(r.name.clone())
+        }),
+        column("", "shape", "of one image", 5, |r| shape(&r.shape)),
+        column("", "bits", "bits of an entry", 1, |r| Cell::Bits(r.bits)),
+        column("range", "from", "the smallest number it can hold", 3, |r| {
+            number(r.range.map(|(low, _)| low), real)
+        }),
+        column("range", "to", "the largest number it can hold", 3, |r| {
+            number(r.range.map(|(_, high)| high), real)
+        }),
+        column("codes", "scale", "the step between two codes", 4, |r| {
+            number(r.scale, real)
+        }),
+        column("codes", "zero", "the code of 0", 4, |r| {
+            number(r.zero.map(f64::from), |z| format!("{z}").replace('-', "−"))
+        }),
+        column("", "SQNR, dB", "signal to quantization noise", 2, |r| {
+            number(r.sqnr_db, decibel)
+        }),
+        column(
+            "",
+            "sensitivity",
+            "loss that these bits are expected to cost",
+            2,
+            |r| number(r.sensitivity, real),
+        ),
+    ];
+    known(columns, &report.activations)
+}
+
 fn sizes() -> Vec<Column<LayerRow>> {
     vec![
-        column("", "layer", 0, |r: &LayerRow| Cell::Text(r.name.clone())),
-        column("", "op", 9, |r| match r.op.as_str() {
+        column("", "layer", "the node's name", 0, |r: &LayerRow| {
+            Cell::Text(r.name.clone())
+        }),
+        column("", "op", "what it computes", 9, |r| match r.op.as_str() {
             "" => Cell::Blank,
             op => Cell::Text(op.into()),
         }),
-        column("", "output", 12, |r| shape(&r.output_shape)),
-        column("", "weights", 7, |r| number(Some(r.weights as f64), count)),
-        column("", "MACs", 10, |r| number(Some(r.macs as f64), count)),
+        column("", "output", "shape of the output for one image", 12, |r| {
+            shape(&r.output_shape)
+        }),
+        column(
+            "",
+            "weights",
+            "number of weights, without the bias",
+            7,
+            |r| number(Some(r.weights as f64), count),
+        ),
+        column("", "MACs", "multiply-accumulates of one image", 10, |r| {
+            number(Some(r.macs as f64), count)
+        }),
     ]
 }
 
 fn precision() -> Vec<Column<LayerRow>> {
     vec![
-        column("bits", "weights", 1, |r: &LayerRow| {
+        column("bits", "weights", "bits of a weight", 1, |r: &LayerRow| {
             Cell::Bits(r.weight_bits)
         }),
-        column("bits", "input", 3, |r| {
+        column("bits", "input", "bits of an entry of the input", 3, |r| {
             r.input_bits.map_or(Cell::Blank, Cell::Bits)
         }),
-        column("", "sensitivity", 2, |r| number(r.sensitivity, real)),
-        column("SQNR, dB", "weights", 11, |r| {
-            number(r.weight_sqnr_db, decibel)
-        }),
-        column("SQNR, dB", "output", 5, |r| {
-            number(r.output_sqnr_db, decibel)
-        }),
-        column("cost", "bytes", 4, |r| {
+        column(
+            "",
+            "sensitivity",
+            "loss that these weight bits are expected to cost",
+            2,
+            |r| number(r.sensitivity, real),
+        ),
+        column(
+            "SQNR, dB",
+            "weights",
+            "signal to quantization noise",
+            11,
+            |r| number(r.weight_sqnr_db, decibel),
+        ),
+        column(
+            "SQNR, dB",
+            "output",
+            "signal to quantization noise",
+            5,
+            |r| number(r.output_sqnr_db, decibel),
+        ),
+        column("cost", "bytes", "packed weights", 4, |r| {
             number(Some(r.weight_bytes as f64), bytes)
         }),
-        column("cost", "BOPs", 8, |r| {
+        column("cost", "BOPs", "MACs x weight bits x input bits", 8, |r| {
             number(r.bops.map(|n| n as f64), |n| bops(n).replace("BOP", ""))
         }),
-        column("cost", "time", 6, |r| {
+        column("cost", "time", "measured time of one image", 6, |r| {
             number(r.time_us, |us| seconds(us * 1e-6))
         }),
     ]
@@ -77,30 +146,48 @@ fn precision() -> Vec<Column<LayerRow>> {
 
 fn steps() -> Vec<Column<LayerRow>> {
     vec![
-        column("one bit more", "loss", 13, |r: &LayerRow| {
-            number(r.more.map(|s| s.loss), change)
-        }),
-        column("one bit more", "bytes", 13, |r| {
-            number(r.more.map(|s| s.weight_bytes as f64), bytes_change)
-        }),
-        column("one bit less", "loss", 14, |r| {
-            number(r.less.map(|s| s.loss), change)
-        }),
-        column("one bit less", "bytes", 14, |r| {
-            number(r.less.map(|s| s.weight_bytes as f64), bytes_change)
-        }),
+        column(
+            "one bit more",
+            "loss",
+            "change of the expected loss",
+            13,
+            |r: &LayerRow| number(r.more.map(|s| s.loss), change),
+        ),
+        column(
+            "one bit more",
+            "bytes",
+            "change of the weight bytes",
+            13,
+            |r| number(r.more.map(|s| s.weight_bytes as f64), bytes_change),
+        ),
+        column(
+            "one bit less",
+            "loss",
+            "change of the expected loss",
+            14,
+            |r| number(r.less.map(|s| s.loss), change),
+        ),
+        column(
+            "one bit less",
+            "bytes",
+            "change of the weight bytes",
+            14,
+            |r| number(r.less.map(|s| s.weight_bytes as f64), bytes_change),
+        ),
     ]
 }
 
 fn column<R>(
     group: &'static str,
     title: &'static str,
+    meaning: &'static str,
     drop: u8,
     cell: fn(&R) -> Cell,
 ) -> Column<R> {
     Column {
         group,
         title,
+        meaning,
         drop,
         cell,
     }
@@ -114,7 +201,7 @@ fn known<R>(mut columns: Vec<Column<R>>, rows: &[R]) -> Vec<Column<R>> {
 
 fn number(value: Option<f64>, show: fn(f64) -> String) -> Cell {
     match value {
-        Some(v) if !v.is_nan() => Cell::Number(show(v)),
+        Some(v) if !v.is_nan() => Cell::Number(show(v), v),
         Some(_) | None => Cell::Blank,
     }
 }
@@ -157,5 +244,6 @@ mod tests {
         assert_eq!(titles(&report)[4], "sensitivity");
         assert!(!titles(&report).contains(&"time"));
         assert!(layer_columns(&Report::default()).is_empty());
+        assert!(activation_columns(&Report::default()).is_empty());
     }
 }

@@ -1,13 +1,15 @@
 //! What came out: a network before and after, in one type.
 //!
 //! [`Report`] is plain numbers and names, filled in by whoever did the work. The command line
-//! prints [`Report::to_text`], `--json` serialises it. What is not known is
-//! `None` or empty, and is left out of the text and of the page.
+//! prints [`Report::to_text`], `--json` serialises it, and `report.html` is
+//! [`Report::to_html`]: one file, with no scripts, fonts or pictures from elsewhere. What is not
+//! known is `None` or empty, and is left out of the text and of the page.
 //!
 //! Units stand last in each name: bytes, milliseconds, percent. Counts are of one image.
 
 mod column;
 mod headline;
+mod html;
 mod number;
 mod origin;
 mod row;
@@ -154,4 +156,22 @@ pub struct MetricRank {
     pub spearman: f64,
     /// Whether this report's bits were decided with it.
     pub used: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample;
+
+    #[test]
+    fn json_names_what_the_fields_are_and_writes_no_number_that_is_none() {
+        let mut report = sample::resnet(20);
+        report.layers[0].sensitivity = Some(f64::NAN);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["network"], "resnet20");
+        assert_eq!(json["budgets"][0]["quantity"], "weight_bytes");
+        assert_eq!(json["quantized"]["accuracy"]["top1"], 91.46);
+        assert_eq!(json["layers"][1]["more"]["weight_bytes"], 288);
+        assert!(json["layers"][0]["sensitivity"].is_null());
+        assert!(json["float"]["expected_loss"].is_null());
+    }
 }

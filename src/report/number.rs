@@ -44,20 +44,41 @@ impl Quantity {
             Self::LatencyMs => seconds(value * 1e-3),
         }
     }
+
+    /// The unit for an axis that ends at `largest`, and how much of the quantity it is.
+    pub(crate) fn unit(self, largest: f64) -> (f64, &'static str) {
+        let (factor, units): (f64, &[&str]) = match self {
+            Self::WeightBytes
+            | Self::ActivationBytesPeak
+            | Self::ActivationBytesSum
+            | Self::MemoryBytes => (1024.0, &BYTES),
+            Self::Bops => (1000.0, &BOPS),
+            Self::LatencyMs if largest < 1.0 => return (1e-3, "µs"),
+            Self::LatencyMs => return (1.0, "ms"),
+        };
+        let mut unit = 1.0;
+        let mut names = units.iter();
+        let mut name = names.next();
+        while largest >= unit * factor {
+            let Some(next) = names.next() else { break };
+            name = Some(next);
+            unit *= factor;
+        }
+        (unit, name.copied().unwrap_or_default())
+    }
 }
+
+const BYTES: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+const BOPS: [&str; 6] = ["BOP", "kBOP", "MBOP", "GBOP", "TBOP", "PBOP"];
 
 /// Bytes in binary units: `984 B`, `272 KiB`.
 pub(crate) fn bytes(value: f64) -> String {
-    scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
+    scaled(value, 1024.0, &BYTES)
 }
 
 /// Bit-operations: `2.60 GBOP`.
 pub(crate) fn bops(value: f64) -> String {
-    scaled(
-        value,
-        1000.0,
-        &["BOP", "kBOP", "MBOP", "GBOP", "TBOP", "PBOP"],
-    )
+    scaled(value, 1000.0, &BOPS)
 }
 
 /// A count: `640`, `40.6 M`.

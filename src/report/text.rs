@@ -115,9 +115,8 @@ fn layer_lines(report: &Report, columns: usize) -> Vec<String> {
 fn texts(column: &Column<LayerRow>, rows: &[LayerRow]) -> Vec<String> {
     let cell = |row: &LayerRow| match (column.cell)(row) {
         Cell::Blank => String::new(),
-        Cell::Text(text) | Cell::Number(text) => printable(&text),
-        // Only the weights' bits are drawn: the column that is read from top to bottom.
-        Cell::Bits(bits) if column.drop == 1 => {
+        Cell::Text(text) | Cell::Number(text, _) => printable(&text),
+        Cell::Bits(bits) if column.drawn() => {
             format!("{bits} {}", "■".repeat(usize::from(bits.min(8))))
         }
         Cell::Bits(bits) => bits.to_string(),
@@ -132,8 +131,8 @@ fn is_left(column: &Column<LayerRow>, rows: &[LayerRow]) -> bool {
     let mut known = first.filter(|cell| *cell != Cell::Blank);
     match known.next() {
         Some(Cell::Text(_)) => true,
-        Some(Cell::Bits(_)) => column.drop == 1,
-        Some(Cell::Blank | Cell::Number(_)) | None => false,
+        Some(Cell::Bits(_)) => column.drawn(),
+        Some(Cell::Blank | Cell::Number(..)) | None => false,
     }
 }
 
