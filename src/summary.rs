@@ -76,8 +76,8 @@ fn figures(sizes: &Sizes, cost: &Cost, expected_loss: Option<f64>) -> Figures {
 fn quantity(resource: Resource) -> Quantity {
     match resource {
         Resource::Weights => Quantity::WeightBytes,
-        Resource::Activations => Quantity::ActivationBytes,
-        Resource::PeakActivations => Quantity::PeakActivationBytes,
+        Resource::Activations => Quantity::ActivationBytesSum,
+        Resource::PeakActivations => Quantity::ActivationBytesPeak,
         Resource::Memory => Quantity::MemoryBytes,
         Resource::Bops => Quantity::Bops,
         Resource::Latency => Quantity::LatencyMs,

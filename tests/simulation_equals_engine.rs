@@ -1,5 +1,7 @@
 //! What is simulated is what is deployed: the same codes at every step, the same answers.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod networks;
 
 use exbit::calibrate::{Clipping, calibrate};

@@ -38,6 +38,13 @@ pub struct Descent {
     pub seed: u64,
 }
 
+impl Default for Descent {
+    /// 1000 iterations of 32 images.
+    fn default() -> Self {
+        Self { iterations: 1000, batch: 32, rate: 1e-2, decision: 1.0, seed: 0 }
+    }
+}
+
 /// One layer under descent.
 struct Soft {
     /// Its node in the rounded model.
@@ -67,7 +74,6 @@ pub(super) fn descend(
     layers: &mut [(NodeId, Vec<f32>, QuantizedLayer)],
     pairs: Pairs<'_>,
     how: &Descent,
-    progress: &mut dyn FnMut(),
 ) -> (f64, f64) {
     let held = (pairs.images / 8).clamp(1, 64);
     let train = pairs.images - held;
@@ -114,7 +120,6 @@ pub(super) fn descend(
                 s.step(&g.weight, decision, how.rate, t + 1);
             }
         }
-        progress();
     }
     let mut found = Vec::new();
     for (s, (node, _, layer)) in soft.iter().zip(layers.iter()) {
@@ -210,13 +215,13 @@ impl Soft {
         const BETA2: f32 = 0.999;
         let row = self.v.len() / self.scale.len();
         let (c1, c2) = (1.0 - BETA1.powi(t as i32), 1.0 - BETA2.powi(t as i32));
-        for i in 0..self.v.len() {
+        for (i, &g) in g.iter().enumerate() {
             let sigmoid = 1.0 / (1.0 + (-self.v[i]).exp());
             let h = 1.2 * sigmoid - 0.1;
             if !(0.0..=1.0).contains(&h) {
                 continue;
             }
-            let inner = g[i] * self.scale[i / row] + decision.slope(h);
+            let inner = g * self.scale[i / row] + decision.slope(h);
             let d = inner * 1.2 * sigmoid * (1.0 - sigmoid);
             self.mean[i] = BETA1 * self.mean[i] + (1.0 - BETA1) * d;
             self.square[i] = BETA2 * self.square[i] + (1.0 - BETA2) * d * d;

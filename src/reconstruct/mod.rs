@@ -87,15 +87,7 @@ pub fn reconstruct(
                 .filter(|(.., layer)| layer.weight.bits.get() > 1)
                 .map(|(_, node, weight, layer)| (*node, weight.data().to_vec(), layer.clone()))
                 .collect();
-            let gain = pool.descend(&mut block.rounded, &mut open, how);
-            if std::env::var_os("EXBIT_TRACE").is_some() {
-                eprintln!(
-                    "block to {}: {:.3e} -> {:.3e}",
-                    network.model.value(block.output).name,
-                    gain.0,
-                    gain.1
-                );
-            }
+            pool.descend(&mut block.rounded, &mut open, how);
             for (node, _, layer) in open {
                 found
                     .iter_mut()
@@ -195,18 +187,16 @@ impl Pool {
         rounded: &mut Model,
         layers: &mut [(NodeId, Vec<f32>, QuantizedLayer)],
         how: &Descent,
-    ) -> (f64, f64) {
-        let all = |side: fn(&(usize, Vec<f32>, Vec<f32>)) -> &Vec<f32>| -> Vec<f32> {
-            self.batches.iter().flat_map(side).copied().collect()
-        };
-        let (y, z) = (all(|b| &b.1), all(|b| &b.2));
+    ) {
+        let y: Vec<f32> = self.batches.iter().flat_map(|b| &b.1).copied().collect();
+        let z: Vec<f32> = self.batches.iter().flat_map(|b| &b.2).copied().collect();
         let images = self.batches.iter().map(|b| b.0).sum();
         let pairs = adaround::Pairs {
             z: &z,
             y: &y,
             images,
         };
-        adaround::descend(rounded, layers, pairs, how, &mut || {})
+        adaround::descend(rounded, layers, pairs, how);
     }
 }
 

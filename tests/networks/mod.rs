@@ -1,7 +1,8 @@
 //! Small float networks of every shape that the importer can bring, with seeded weights, and images
 //! for them: what the integration tests run on.
 
-#![allow(dead_code, unreachable_pub)] // Each test file takes what it needs.
+// Each test file takes what it needs, and a network that cannot be built fails the test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use exbit_model::{
     Activation, Affine, BatchNorm, Conv, Linear, Model, Op, Pad, Pool, Tensor, ValueId, Window,

@@ -16,6 +16,8 @@ pub(crate) enum Status {
     Unexpected = 1,
     /// An option, a file or a field that is not as it must be.
     BadInput = 2,
+    /// A budget that no plan keeps; the nearest plan is the answer.
+    Infeasible = 3,
 }
 
 impl From<Status> for ExitCode {
@@ -126,6 +128,12 @@ impl fmt::Display for Failure {
 
 impl From<exbit_model::Error> for Failure {
     fn from(error: exbit_model::Error) -> Self {
+        Self::bad_input(error.to_string())
+    }
+}
+
+impl From<exbit::Error> for Failure {
+    fn from(error: exbit::Error) -> Self {
         Self::bad_input(error.to_string())
     }
 }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Cli;
-use crate::exit::{Failure, Status};
+use crate::exit::Failure;
 use crate::progress::Progress;
 
 fn main() -> ExitCode {
@@ -32,9 +32,10 @@ fn main() -> ExitCode {
     let outcome = catch_unwind(AssertUnwindSafe(|| cmd::run(&cli.command, &progress)))
         .unwrap_or_else(|_| Err(Failure::bug()));
     progress.close();
-    let outcome = outcome.and_then(|answer| output::print(&answer, json));
+    let outcome =
+        outcome.and_then(|answer| output::print(&answer, json).map(|()| answer.status()));
     match outcome {
-        Ok(()) => Status::Done.into(),
+        Ok(status) => status.into(),
         Err(failure) => {
             failure.report(json);
             failure.status().into()

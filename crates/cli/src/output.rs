@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 
 /// What a command found, in both forms.
 #[derive(Debug)]
 pub(crate) struct Answer {
     text: String,
     json: String,
+    status: Status,
 }
 
 impl Answer {
@@ -20,7 +21,21 @@ impl Answer {
         Ok(Self {
             text,
             json: to_json(json)?,
+            status: Status::Done,
         })
+    }
+
+    /// The same answer, to a budget that cannot be met.
+    pub(crate) fn infeasible(self) -> Self {
+        Self {
+            status: Status::Infeasible,
+            ..self
+        }
+    }
+
+    /// How the process ends after it.
+    pub(crate) fn status(&self) -> Status {
+        self.status
     }
 }
 

@@ -8,6 +8,7 @@ mod data;
 mod eval;
 mod inspect;
 mod predict;
+mod quantize;
 
 pub(crate) use bench::Bench;
 pub(crate) use completions::Completions;
@@ -15,6 +16,7 @@ pub(crate) use data::{Data, Preprocessing, Threads};
 pub(crate) use eval::Eval;
 pub(crate) use inspect::Inspect;
 pub(crate) use predict::Predict;
+pub(crate) use quantize::{Effort, Quantize, Rule};
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +48,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Inspect(Inspect),
+    Quantize(Box<Quantize>),
     Eval(Eval),
     Predict(Predict),
     Bench(Bench),

@@ -5,6 +5,7 @@ mod completions;
 mod eval;
 mod inspect;
 mod predict;
+mod quantize;
 
 use crate::args::Command;
 use crate::exit::Failure;
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Failure> {
     match command {
         Command::Inspect(args) => inspect::run(args),
+        Command::Quantize(args) => quantize::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),
         Command::Predict(args) => predict::run(args, progress),
         Command::Bench(args) => bench::run(args, progress),
