@@ -31,7 +31,7 @@ pub(super) fn fisher(logits: &[f32], seed: u64, image: usize) -> Vec<f32> {
             if signs & 1 == 0 { p.sqrt() } else { -p.sqrt() }
         })
         .collect();
-    let dot: f64 = root.iter().zip(&p).map(|(r, p)| r * p.sqrt()).sum();
+    let dot: f64 = root.iter().sum();
     root.iter()
         .zip(&p)
         .map(|(r, p)| (r - p * dot) as f32)

@@ -1,0 +1,19 @@
+# check: everything before a commit. fix: what tools can mend. test: as in the README.
+.PHONY: check fix test docs
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+	EXBIT_ISA=scalar cargo test -p exbit-engine -p exbit
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+fix:
+	cargo clippy --workspace --all-targets --fix --allow-dirty
+	cargo fmt --all
+
+test:
+	cargo test --workspace
+
+docs:
+	cargo doc --workspace --no-deps --open
