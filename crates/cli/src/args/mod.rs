@@ -28,16 +28,15 @@ use data::{at_least_one, batch, seconds};
 #[command(
     name = "exbit",
     version,
-    max_term_width = 100,
-    propagate_version = true
+    max_term_width = 100
 )]
 #[command(after_long_help = EXIT_STATUS, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Print one JSON object on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) json: bool,
     /// Show no progress
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     pub(crate) quiet: bool,
     /// What to do
     #[command(subcommand)]
@@ -64,4 +63,4 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  done
   1  something unexpected: a full disk, or a fault of exbit
-  2  bad input: an option, a file or a field; the message says which, and what to do";
+  2  bad input: an option, a file or a field; the message says which";
