@@ -109,22 +109,34 @@ pub fn quantize(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Quantization> {
-    let mut work = Work { progress, times: Vec::new() };
+    let mut work = Work {
+        progress,
+        times: Vec::new(),
+    };
     let images = samples.images();
     let mut network = prepare(model)?;
     if options.equalize {
         equalize(&mut network.model);
     }
     let sizes = sizes(&network)?;
-    let calibration =
-        work.stage("calibrate", images, |more| calibrate(&network, samples, more))?;
+    let calibration = work.stage("calibrate", images, |more| {
+        calibrate(&network, samples, more)
+    })?;
     let (table, allocation, precisions) = match plan {
         Some(plan) => (None, None, plan.precisions(&sizes)?),
         None => {
             let passes = passes(&network, options);
             let sensitivity = work.stage("sensitivity", images * passes, |more| {
                 let (candidates, metric) = (&options.candidates, options.metric);
-                measure(&network, &calibration, candidates, samples, metric, options.seed, more)
+                measure(
+                    &network,
+                    &calibration,
+                    candidates,
+                    samples,
+                    metric,
+                    options.seed,
+                    more,
+                )
             })?;
             let table = table(&sizes, &sensitivity, &options.candidates)?;
             let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
@@ -133,7 +145,11 @@ pub fn quantize(
         }
     };
     let quantized = work.stage("reconstruct", network.layers().len(), |more| {
-        let bits = network.layers().into_iter().zip(precisions.weights.iter().copied()).collect();
+        let bits = network
+            .layers()
+            .into_iter()
+            .zip(precisions.weights.iter().copied())
+            .collect();
         let grids = network
             .sites()
             .into_iter()
@@ -165,19 +181,36 @@ pub fn quantize(
 /// `Mismatch` when the two are not of one network.
 pub fn table(sizes: &Sizes, sensitivity: &Sensitivity, candidates: &Candidates) -> Result<Table> {
     let choices = |losses: &Vec<f64>, bits: &[Bits]| -> Vec<Choice> {
-        bits.iter().zip(losses).map(|(&bits, &loss)| Choice { bits, loss }).collect()
+        bits.iter()
+            .zip(losses)
+            .map(|(&bits, &loss)| Choice { bits, loss })
+            .collect()
     };
-    let weights = sensitivity.weights.iter().map(|l| choices(l, &candidates.weights));
-    let activations = sensitivity.activations.iter().map(|l| choices(l, &candidates.activations));
+    let weights = sensitivity
+        .weights
+        .iter()
+        .map(|l| choices(l, &candidates.weights));
+    let activations = sensitivity
+        .activations
+        .iter()
+        .map(|l| choices(l, &candidates.activations));
     Table::new(sizes.clone(), weights.collect(), activations.collect())
 }
 
 /// How often the metric passes over the images.
 fn passes(network: &Network, options: &Options) -> usize {
-    let Candidates { weights, activations, .. } = &options.candidates;
+    let Candidates {
+        weights,
+        activations,
+        ..
+    } = &options.candidates;
     match options.metric {
         Metric::Measured => {
-            let sites = if activations.len() > 1 { network.sites().len() } else { 0 };
+            let sites = if activations.len() > 1 {
+                network.sites().len()
+            } else {
+                0
+            };
             network.layers().len() * weights.len() + sites * activations.len()
         }
         Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 | Metric::F6 => 1,

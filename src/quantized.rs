@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use exbit_kernels::{Bits, Grid};
 use exbit_model::{Conv, FakeQuant, Linear, Model, NodeId, Op, ValueId};
 
-use crate::{QuantizedWeight, Result};
 use crate::prepare::Network;
+use crate::{QuantizedWeight, Result};
 
 /// Codes, biases and grids of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,11 @@ pub(crate) fn set_layer(model: &mut Model, id: NodeId, layer: &QuantizedLayer) {
 /// The rounding of `grid` as an op of the float model.
 pub(crate) fn fake_quant(grid: Grid) -> Op {
     let levels = f32::from(grid.bits.levels());
-    Op::FakeQuant(FakeQuant { scale: grid.scale, zero: f32::from(grid.zero), levels })
+    Op::FakeQuant(FakeQuant {
+        scale: grid.scale,
+        zero: f32::from(grid.zero),
+        levels,
+    })
 }
 
 /// A lone affine map, `y_c = s_c x_c + t_c`, as the 1x1 depthwise layer that it is: one code of

@@ -32,7 +32,9 @@ pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
     quantized.activation_bytes_sum = Some(bytes.sum);
     let setting = |(name, value): (&String, &toml::Value)| Setting {
         name: name.clone(),
-        value: value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        value: value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
     };
     let stage = |&(stage, time): &(&'static str, std::time::Duration)| StageTime {
         stage: stage.to_owned(),
@@ -114,7 +116,10 @@ fn remarks(done: &Quantization) -> Vec<String> {
 fn layers(done: &Quantization) -> Vec<LayerRow> {
     let model = &done.network.model;
     let rows = done.network.layers().into_iter().enumerate();
-    let exchanged = done.table.as_ref().map(|t| exchanges(t, &done.precisions).0);
+    let exchanged = done
+        .table
+        .as_ref()
+        .map(|t| exchanges(t, &done.precisions).0);
     let planned = cost(&done.sizes, &done.precisions);
     rows.map(|(l, id)| {
         let node = model.node(id);
@@ -131,7 +136,10 @@ fn layers(done: &Quantization) -> Vec<LayerRow> {
             macs: size.macs,
             weight_bits: bits.get(),
             input_bits: Some(input.get()),
-            sensitivity: done.table.as_ref().and_then(|t| loss(&t.weights()[l], bits)),
+            sensitivity: done
+                .table
+                .as_ref()
+                .and_then(|t| loss(&t.weights()[l], bits)),
             weight_sqnr_db: weight_sqnr(done, id),
             weight_bytes: (size.weights * u64::from(bits.get())).div_ceil(8),
             bops: Some(size.macs * u64::from(bits.get()) * u64::from(input.get())),
@@ -161,7 +169,12 @@ fn weight_sqnr(done: &Quantization, id: NodeId) -> Option<f64> {
     let q = done.quantized.layers.get(&id)?.weight.dequantize(weight);
     let square = |x: f32| f64::from(x) * f64::from(x);
     let power: f64 = weight.data().iter().map(|&w| square(w)).sum();
-    let noise: f64 = weight.data().iter().zip(q.data()).map(|(w, q)| square(w - q)).sum();
+    let noise: f64 = weight
+        .data()
+        .iter()
+        .zip(q.data())
+        .map(|(w, q)| square(w - q))
+        .sum();
     (power > 0.0 && noise > 0.0).then(|| 10.0 * (power / noise).log10())
 }
 
@@ -174,7 +187,9 @@ fn activations(done: &Quantization) -> Vec<SiteRow> {
             name: model.value(site).name.clone(),
             shape: model.value(site).shape.clone(),
             bits: bits.get(),
-            range: done.calibration.seen[&site].range().map(|(a, b)| (f64::from(a), f64::from(b))),
+            range: done.calibration.seen[&site]
+                .range()
+                .map(|(a, b)| (f64::from(a), f64::from(b))),
             scale: Some(f64::from(grid.scale)),
             zero: Some(i32::from(grid.zero)),
             sensitivity: done
@@ -185,7 +200,12 @@ fn activations(done: &Quantization) -> Vec<SiteRow> {
             ..SiteRow::default()
         }
     };
-    done.network.sites().into_iter().enumerate().map(row).collect()
+    done.network
+        .sites()
+        .into_iter()
+        .enumerate()
+        .map(row)
+        .collect()
 }
 
 /// The front over the first budget's resource, or weight bytes where there is none.
@@ -193,8 +213,13 @@ fn fronts(done: &Quantization, request: &Request) -> Result<Option<Front>> {
     let (Some(table), Some(allocation)) = (&done.table, &done.allocation) else {
         return Ok(None);
     };
-    let resource = request.budgets.first().map_or(Resource::Weights, |b| b.resource);
-    let Some(chosen) = resource.of(&allocation.cost) else { return Ok(None) };
+    let resource = request
+        .budgets
+        .first()
+        .map_or(Resource::Weights, |b| b.resource);
+    let Some(chosen) = resource.of(&allocation.cost) else {
+        return Ok(None);
+    };
     let weights: u64 = done.sizes.layers().iter().map(|l| l.weights).sum();
     let point = |cost: f64, loss: f64, bytes: u64, label: Option<String>| FrontPoint {
         cost,
@@ -202,16 +227,29 @@ fn fronts(done: &Quantization, request: &Request) -> Result<Option<Front>> {
         label,
         weight_bits_mean: Some(bytes as f64 * 8.0 / weights.max(1) as f64),
     };
-    let free = Request { budgets: Vec::new(), ..request.clone() };
+    let free = Request {
+        budgets: Vec::new(),
+        ..request.clone()
+    };
     let all = front(table, &free, resource, POINTS)?;
-    let points = all
-        .iter()
-        .filter_map(|a| Some(point(resource.of(&a.cost)?, a.loss, a.cost.weight_bytes, None)));
+    let points = all.iter().filter_map(|a| {
+        Some(point(
+            resource.of(&a.cost)?,
+            a.loss,
+            a.cost.weight_bytes,
+            None,
+        ))
+    });
     Ok(Some(Front {
         quantity: quantity(resource),
         points: points.collect(),
         uniform: uniform(done, resource, &point),
-        chosen: Some(point(chosen, allocation.loss, allocation.cost.weight_bytes, None)),
+        chosen: Some(point(
+            chosen,
+            allocation.loss,
+            allocation.cost.weight_bytes,
+            None,
+        )),
     }))
 }
 
@@ -221,21 +259,34 @@ fn uniform(
     resource: Resource,
     point: &dyn Fn(f64, f64, u64, Option<String>) -> FrontPoint,
 ) -> Vec<FrontPoint> {
-    let Some(table) = &done.table else { return Vec::new() };
+    let Some(table) = &done.table else {
+        return Vec::new();
+    };
     let widest = |a: &Vec<crate::cost::Choice>| a.iter().map(|c| c.bits).max();
     let activations: Vec<Bits> = table.activations().iter().filter_map(widest).collect();
-    let Some(a) = activations.first().copied() else { return Vec::new() };
+    let Some(a) = activations.first().copied() else {
+        return Vec::new();
+    };
     let plan = |b: u8| {
         let bits = Bits::new(b)?;
         let precisions = Precisions {
             weights: vec![bits; table.weights().len()],
             activations: activations.clone(),
         };
-        let losses = table.weights().iter().map(|c| loss(c, bits)).sum::<Option<f64>>()?;
+        let losses = table
+            .weights()
+            .iter()
+            .map(|c| loss(c, bits))
+            .sum::<Option<f64>>()?;
         let rounded = table.activations().iter().zip(&activations);
         let rest = rounded.map(|(c, &b)| loss(c, b)).sum::<Option<f64>>()?;
         let cost = table.cost(&precisions);
-        Some(point(resource.of(&cost)?, losses + rest, cost.weight_bytes, Some(format!("W{b}A{a}"))))
+        Some(point(
+            resource.of(&cost)?,
+            losses + rest,
+            cost.weight_bytes,
+            Some(format!("W{b}A{a}")),
+        ))
     };
     (1..=8).filter_map(plan).collect()
 }

@@ -41,7 +41,13 @@ pub struct Descent {
 impl Default for Descent {
     /// 1000 iterations of 32 images.
     fn default() -> Self {
-        Self { iterations: 1000, batch: 32, rate: 1e-2, decision: 1.0, seed: 0 }
+        Self {
+            iterations: 1000,
+            batch: 32,
+            rate: 1e-2,
+            decision: 1.0,
+            seed: 0,
+        }
     }
 }
 

@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     let outcome = catch_unwind(AssertUnwindSafe(|| cmd::run(&cli.command, &progress)))
         .unwrap_or_else(|_| Err(Failure::bug()));
     progress.close();
-    let outcome =
-        outcome.and_then(|answer| output::print(&answer, json).map(|()| answer.status()));
+    let outcome = outcome.and_then(|answer| output::print(&answer, json).map(|()| answer.status()));
     match outcome {
         Ok(status) => status.into(),
         Err(failure) => {

@@ -30,7 +30,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind` at `place` (a file, a node, a field); `message` says what was expected.
     pub fn new(kind: ErrorKind, place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, place: place.into(), message: message.into() }
+        Self {
+            kind,
+            place: place.into(),
+            message: message.into(),
+        }
     }
 
     /// The coarse kind.
@@ -40,8 +44,11 @@ impl Error {
 
     /// The same error, with `outer` put before its place: `model.onnx: node Conv_3: ...`.
     pub fn within(mut self, outer: impl fmt::Display) -> Self {
-        self.place =
-            if self.place.is_empty() { outer.to_string() } else { format!("{outer}: {}", self.place) };
+        self.place = if self.place.is_empty() {
+            outer.to_string()
+        } else {
+            format!("{outer}: {}", self.place)
+        };
         self
     }
 }

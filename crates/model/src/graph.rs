@@ -59,8 +59,16 @@ pub struct Model {
 impl Model {
     /// A model that so far gives back its input, of `shape` without the batch.
     pub fn new(name: impl Into<String>, input: impl Into<String>, shape: Vec<usize>) -> Self {
-        let values = vec![Value { name: input.into(), shape }];
-        Self { name: name.into(), values, nodes: Vec::new(), output: ValueId(0) }
+        let values = vec![Value {
+            name: input.into(),
+            shape,
+        }];
+        Self {
+            name: name.into(),
+            values,
+            nodes: Vec::new(),
+            output: ValueId(0),
+        }
     }
 
     /// Appends a node and returns the value that it gives, which becomes the model's output.
@@ -72,14 +80,28 @@ impl Model {
         let mut shapes = Vec::with_capacity(inputs.len());
         for id in inputs {
             let value = self.values.get(id.0).ok_or_else(|| {
-                Error::new(ErrorKind::Mismatch, format!("node {name}"), "reads an unknown value")
+                Error::new(
+                    ErrorKind::Mismatch,
+                    format!("node {name}"),
+                    "reads an unknown value",
+                )
             })?;
             shapes.push(value.shape.as_slice());
         }
-        let shape = op.output_shape(&shapes).map_err(|e| e.within(format!("node {name}")))?;
+        let shape = op
+            .output_shape(&shapes)
+            .map_err(|e| e.within(format!("node {name}")))?;
         let output = ValueId(self.values.len());
-        self.values.push(Value { name: name.clone(), shape });
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output });
+        self.values.push(Value {
+            name: name.clone(),
+            shape,
+        });
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs: inputs.to_vec(),
+            output,
+        });
         self.output = output;
         Ok(output)
     }
@@ -136,7 +158,10 @@ impl Model {
 
     /// The node that gives `value`, or `None` for the input.
     pub fn producer(&self, value: ValueId) -> Option<NodeId> {
-        self.nodes.iter().position(|n| n.output == value).map(NodeId)
+        self.nodes
+            .iter()
+            .position(|n| n.output == value)
+            .map(NodeId)
     }
 
     /// The nodes that read `value`, in running order.
@@ -148,13 +173,19 @@ impl Model {
     /// The nodes with weights (Conv and Linear), in running order: the layers of a Plan.
     pub fn layers(&self) -> Vec<NodeId> {
         let has_weight = |(i, n): (usize, &Node)| n.op.weight().map(|_| NodeId(i));
-        self.nodes.iter().enumerate().filter_map(has_weight).collect()
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(has_weight)
+            .collect()
     }
 
     /// Multiply-accumulates of one image in `node`: 0 for ops without weights.
     pub fn macs(&self, node: NodeId) -> u64 {
         let node = self.node(node);
-        let Some(weight) = node.op.weight() else { return 0 };
+        let Some(weight) = node.op.weight() else {
+            return 0;
+        };
         let shape = &self.value(node.output).shape;
         let positions: usize = shape.iter().skip(1).product();
         weight.len() as u64 * positions as u64
@@ -179,7 +210,9 @@ mod tests {
     fn nodes_are_checked_as_they_are_pushed() {
         let mut m = Model::new("m", "x", vec![3, 8, 8]);
         let y = m.push("conv", conv(4, 3), &[m.input()]).unwrap();
-        let z = m.push("relu", Op::Activation(Activation::Relu), &[y]).unwrap();
+        let z = m
+            .push("relu", Op::Activation(Activation::Relu), &[y])
+            .unwrap();
         assert_eq!(m.value(z).shape, [4, 8, 8]);
         assert_eq!(m.macs(NodeId(0)), 4 * 3 * 9 * 64);
         let error = m.push("bad", conv(4, 3), &[z]).unwrap_err();

@@ -200,12 +200,20 @@ impl Window {
             let padded = size.checked_add(before)?.checked_add(after)?;
             Some(padded.checked_sub(span)?.checked_div(self.stride[axis])? + 1)
         };
-        Some([extent(height, top, bottom, 0)?, extent(width, left, right, 1)?])
+        Some([
+            extent(height, top, bottom, 0)?,
+            extent(width, left, right, 1)?,
+        ])
     }
 
     /// A `kernel` x `kernel` window with stride `stride` and `pad` on every side.
     pub fn square(kernel: usize, stride: usize, pad: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pads: [pad; 4] }
+        Self {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            dilation: [1; 2],
+            pads: [pad; 4],
+        }
     }
 }
 
@@ -287,7 +295,9 @@ fn infer(op: &Op, shapes: &[&[usize]]) -> Option<Vec<usize>> {
     match op {
         Op::Conv(conv) => conv_shape(conv, x),
         Op::Linear(linear) => {
-            let &[out, features] = linear.weight.shape() else { return None };
+            let &[out, features] = linear.weight.shape() else {
+                return None;
+            };
             let bias_fits = linear.bias.as_ref().is_none_or(|b| b.len() == out);
             (x == [features] && bias_fits).then(|| vec![out])
         }
@@ -327,7 +337,9 @@ fn infer(op: &Op, shapes: &[&[usize]]) -> Option<Vec<usize>> {
 
 fn conv_shape(conv: &Conv, x: &[usize]) -> Option<Vec<usize>> {
     let &[c, h, w] = x else { return None };
-    let &[out, cin, kh, kw] = conv.weight.shape() else { return None };
+    let &[out, cin, kh, kw] = conv.weight.shape() else {
+        return None;
+    };
     let grouped = conv.groups > 0 && out % conv.groups == 0 && cin.checked_mul(conv.groups)? == c;
     let bias_fits = conv.bias.as_ref().is_none_or(|b| b.len() == out);
     if !grouped || !bias_fits || conv.window.kernel != [kh, kw] || out * cin == 0 {
@@ -356,7 +368,10 @@ mod tests {
     fn windows_round_down() {
         assert_eq!(Window::square(3, 2, 1).output(32, 31), Some([16, 16]));
         assert_eq!(Window::square(3, 1, 0).output(2, 8), None);
-        let dilated = Window { dilation: [2, 2], ..Window::square(3, 1, 2) };
+        let dilated = Window {
+            dilation: [2, 2],
+            ..Window::square(3, 1, 2)
+        };
         assert_eq!(dilated.output(8, 8), Some([8, 8]));
     }
 
@@ -366,9 +381,16 @@ mod tests {
         assert_eq!(relu.output_shape(&[&[4, 2, 2]]), Ok(vec![4, 2, 2]));
         assert!(Op::Add.output_shape(&[&[4], &[5]]).is_err());
         assert!(Op::Add.output_shape(&[&[4]]).is_err());
-        assert!(Op::Transpose { perm: vec![0, 0] }.output_shape(&[&[4, 5]]).is_err());
+        assert!(
+            Op::Transpose { perm: vec![0, 0] }
+                .output_shape(&[&[4, 5]])
+                .is_err()
+        );
         let concat = Op::Concat { axis: 0 };
-        assert_eq!(concat.output_shape(&[&[4, 2, 2], &[3, 2, 2]]), Ok(vec![7, 2, 2]));
+        assert_eq!(
+            concat.output_shape(&[&[4, 2, 2], &[3, 2, 2]]),
+            Ok(vec![7, 2, 2])
+        );
         assert!(concat.output_shape(&[&[4, 2, 2], &[3, 2, 1]]).is_err());
     }
 }

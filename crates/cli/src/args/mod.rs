@@ -25,11 +25,7 @@ use data::{at_least_one, batch, seconds};
 /// Spend on each layer only the bits that it needs: turn a pretrained network and a budget into
 /// a small integer network, and run it.
 #[derive(Parser, Debug)]
-#[command(
-    name = "exbit",
-    version,
-    max_term_width = 100
-)]
+#[command(name = "exbit", version, max_term_width = 100)]
 #[command(after_long_help = EXIT_STATUS, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Print one JSON object on standard output

@@ -39,12 +39,19 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
     let plan = args.plan.as_deref().map(read_plan).transpose()?;
     let options = options(args);
     let (scale, shift) = preprocess.affine();
-    let input = Input { scale, shift, preprocess: preprocess.to_toml() };
+    let input = Input {
+        scale,
+        shift,
+        preprocess: preprocess.to_toml(),
+    };
     let indices = spread(set.len(), args.images.min(set.len()), args.seed);
-    let samples = Samples::Set { set: &set, preprocess: &preprocess, indices };
+    let samples = Samples::Set {
+        set: &set,
+        preprocess: &preprocess,
+        indices,
+    };
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
-    let done =
-        exbit::quantize(&model, &samples, input, plan.as_ref(), &options, &mut show)?;
+    let done = exbit::quantize(&model, &samples, input, plan.as_ref(), &options, &mut show)?;
     progress.close();
     let mut report = exbit::summarize(&done, &options)?;
     report.origin.calibration_data = Some(set.to_string());
@@ -57,9 +64,17 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
         .map(ToString::to_string)
         .collect();
     let infeasible = !missed.is_empty();
-    let json = Json { output: args.output.as_deref(), missed, report: &report };
+    let json = Json {
+        output: args.output.as_deref(),
+        missed,
+        report: &report,
+    };
     let answer = Answer::new(&json, report.to_text(COLUMNS))?;
-    Ok(if infeasible { answer.infeasible() } else { answer })
+    Ok(if infeasible {
+        answer.infeasible()
+    } else {
+        answer
+    })
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {
@@ -77,7 +92,10 @@ fn options(args: &Quantize) -> Options {
     let rounding = match args.effort {
         Effort::Nearest => Rounding::Nearest,
         Effort::Fast => Rounding::Moments,
-        Effort::Full => Rounding::Blocks(Descent { seed: args.seed, ..Descent::default() }),
+        Effort::Full => Rounding::Blocks(Descent {
+            seed: args.seed,
+            ..Descent::default()
+        }),
     };
     let clipping = match args.calibration {
         Rule::Minmax => Clipping::MinMax,
