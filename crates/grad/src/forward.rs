@@ -74,62 +74,90 @@ fn keep_statistics(model: &Model, value: ValueId, moments: &Moments, tape: &mut 
 /// Runs `nodes` over all images; gives the moments of the values that a BatchNorm waits for.
 fn run_pass(model: &Model, nodes: Range<usize>, tape: &mut Tape, waits: bool) -> Vec<Moments> {
     let images = tape.images;
-    let sites: Vec<Site> = nodes
-        .clone()
-        .map(|i| Site::new(model, i, tape.statistics[i].as_ref()))
-        .collect();
+    let site = |i: usize| Site::new(model, i, tape.statistics[i].as_ref());
+    let sites: Vec<Site> = nodes.clone().map(site).collect();
+    let watches = |i: usize| waits && feeds_batch_norm(model, ValueId(i + 1));
+    let watched = nodes.clone().map(watches).collect();
     let (before, now) = tape.values.split_at_mut(nodes.start + 1);
     let now = &mut now[..nodes.len()];
     for (value, site) in now.iter_mut().zip(&sites) {
         *value = take(images * site.output_len());
     }
-    let watched: Vec<bool> = nodes
-        .clone()
-        .map(|i| waits && feeds_batch_norm(model, ValueId(i + 1)))
-        .collect();
-    let run = |(index, mut outputs): (usize, Vec<&mut [f32]>)| {
-        let first = index * block(images);
-        let n = block(images).min(images - first);
-        let mut moments: Vec<Moments> = sites
-            .iter()
-            .zip(&watched)
-            .map(|(site, &w)| {
-                if w {
-                    Moments::new(site.output)
-                } else {
-                    Moments::default()
-                }
-            })
-            .collect();
-        for tile in tiles(model, nodes.clone(), n) {
-            for (i, site) in sites.iter().enumerate() {
-                let (done, rest) = outputs.split_at_mut(i);
-                let input = |(id, shape): (&ValueId, &&[usize])| {
-                    let len: usize = shape.iter().product();
-                    match id.0.checked_sub(nodes.start + 1) {
-                        Some(own) => &done[own][tile.start * len..tile.end * len],
-                        None => &before[id.0][(first + tile.start) * len..][..tile.len() * len],
-                    }
-                };
-                let ids = &model.nodes()[nodes.start + i].inputs;
-                let xs: Vec<&[f32]> = ids.iter().zip(&site.inputs).map(input).collect();
-                let len = site.output_len();
-                let y = &mut rest[0][tile.start * len..tile.end * len];
-                op::forward(site, &xs, y, tile.len());
-                if watched[i] {
-                    moments[i].add(y);
-                }
-            }
-        }
-        moments
+    let pass = Pass {
+        model,
+        nodes,
+        sites,
+        watched,
+        before,
+        images,
     };
     let blocks = into_blocks(now.iter_mut().map(|value| &mut **value), images);
-    let parts = in_parallel(blocks, run);
+    let parts = in_parallel(blocks, |(index, mut outputs)| {
+        pass.block(index, &mut outputs)
+    });
     let merge = |mut sum: Vec<Moments>, part: Vec<Moments>| {
         sum.iter_mut().zip(&part).for_each(|(s, p)| s.merge(p));
         sum
     };
     parts.into_iter().reduce(merge).unwrap_or_default()
+}
+
+/// What every block of a pass reads.
+struct Pass<'a> {
+    model: &'a Model,
+    nodes: Range<usize>,
+    sites: Vec<Site<'a>>,
+    /// Whether a BatchNorm waits for the node's output.
+    watched: Vec<bool>,
+    /// The values of earlier passes.
+    before: &'a [Scratch],
+    images: usize,
+}
+
+impl Pass<'_> {
+    /// Runs block `index` into its part of each node's output; gives the moments of each.
+    fn block(&self, index: usize, outputs: &mut [&mut [f32]]) -> Vec<Moments> {
+        let first = index * block(self.images);
+        let n = block(self.images).min(self.images - first);
+        let watch = |(site, &watched): (&Site, &bool)| match watched {
+            true => Moments::new(site.output),
+            false => Moments::default(),
+        };
+        let mut moments: Vec<Moments> = self.sites.iter().zip(&self.watched).map(watch).collect();
+        for tile in tiles(self.model, self.nodes.clone(), n) {
+            for (i, site) in self.sites.iter().enumerate() {
+                let (done, rest) = outputs.split_at_mut(i);
+                let ids = &self.model.nodes()[self.nodes.start + i].inputs;
+                let xs: Vec<&[f32]> = ids
+                    .iter()
+                    .map(|id| self.input(*id, done, first, &tile))
+                    .collect();
+                let len = site.output_len();
+                let y = &mut rest[0][tile.start * len..tile.end * len];
+                op::forward(site, &xs, y, tile.len());
+                if self.watched[i] {
+                    moments[i].add(y);
+                }
+            }
+        }
+        moments
+    }
+
+    /// A value of the tile, from this pass's outputs (of the block that starts with image `first`)
+    /// or an earlier one's.
+    fn input<'b>(
+        &'b self,
+        id: ValueId,
+        done: &'b [&mut [f32]],
+        first: usize,
+        tile: &Range<usize>,
+    ) -> &'b [f32] {
+        let len = self.model.value(id).len();
+        match id.0.checked_sub(self.nodes.start + 1) {
+            Some(own) => &done[own][tile.start * len..tile.end * len],
+            None => &self.before[id.0][(first + tile.start) * len..(first + tile.end) * len],
+        }
+    }
 }
 
 /// `f` of each item with its index, over threads; on this one when there is but one item.

@@ -132,6 +132,8 @@ fn convolutions() {
         ([2, 7, 7], 3, 1, false, square(3, 2, 1)),
         ([2, 8, 6], 3, 1, false, square(3, 2, 0)),
         ([5, 4, 3], 7, 1, true, square(1, 1, 0)),
+        ([5, 4, 4], 7, 1, true, square(1, 1, 0)),
+        ([9, 8, 4], 17, 1, false, square(1, 1, 0)),
         ([4, 5, 5], 3, 1, false, square(1, 2, 0)),
         ([2, 4, 4], 2, 1, false, square(1, 1, 1)),
         (

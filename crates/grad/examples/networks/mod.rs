@@ -1,6 +1,6 @@
 //! The networks of the examples, built node by node.
 
-use exbit_model::{Activation, BatchNorm, Conv, Linear, Model, Op, Pad, Tensor, ValueId, Window};
+use exbit_model::{Activation, BatchNorm, Conv, Linear, Model, Op, Tensor, ValueId, Window};
 
 /// Where the parameters come from: a tensor by its name and shape.
 pub(crate) type Source<'a> = dyn FnMut(&str, &[usize]) -> Vec<f32> + 'a;
@@ -112,8 +112,7 @@ fn shortcut(b: &mut Builder, name: &str, x: ValueId, out: usize) -> ValueId {
     )
 }
 
-/// MobileNetV2 (Sandler et al. 2018) as TensorFlow's converter writes it after folding: padding
-/// and both halves of ReLU6 are nodes of their own.
+/// MobileNetV2 (Sandler et al. 2018), BatchNorm folded, with TensorFlow's padding.
 #[allow(dead_code, reason = "one of the two examples needs it")]
 pub(crate) fn mobilenet_v2(source: &mut Source) -> Model {
     let model = Model::new("mobilenet_v2", "x", vec![3, 224, 224]);
@@ -159,21 +158,15 @@ pub(crate) fn mobilenet_v2(source: &mut Source) -> Model {
 /// A padded 3x3 convolution to `[channels, stride, groups]`, and ReLU6.
 fn spatial(b: &mut Builder, name: &str, x: ValueId, [out, stride, groups]: [usize; 3]) -> ValueId {
     let pads = if stride == 2 { [0, 0, 1, 1] } else { [1; 4] };
-    let x = b.push(
-        &format!("{name}.pad"),
-        Op::Pad(Pad { pads, value: 0.0 }),
-        &[x],
-    );
-    let x = b.conv(name, x, out, Window::square(3, stride, 0), groups);
+    let window = Window {
+        pads,
+        ..Window::square(3, stride, 0)
+    };
+    let x = b.conv(name, x, out, window, groups);
     relu6(b, name, x)
 }
 
 fn relu6(b: &mut Builder, name: &str, x: ValueId) -> ValueId {
-    let x = b.push(
-        &format!("{name}.relu"),
-        Op::Activation(Activation::Relu),
-        &[x],
-    );
     let clip = Activation::Clip { lo: 0.0, hi: 6.0 };
     b.push(&format!("{name}.clip"), Op::Activation(clip), &[x])
 }

@@ -134,12 +134,21 @@ impl<'w, 'a> BlockWork<'w, 'a> {
         let node = &walk.model.nodes()[i];
         let active = walk.active(node.output);
         let out = |c: &usize| std::mem::take(&mut slots[walk.slot(*c, node.output)]);
-        let outs: Vec<Slot> = active.iter().map(out).collect();
+        let mut outs: Vec<Slot> = active.iter().map(out).collect();
         if op::passes_on(&node.op) {
             for (c, out) in active.into_iter().zip(outs) {
                 self.pass_on(slots, node, c, out);
             }
             return;
+        }
+        if let ([c], [Slot::Local(g)]) = (active.as_slice(), outs.as_mut_slice()) {
+            let slot = walk.slot(*c, node.inputs[0]);
+            let is_free = !self.written[slot] && matches!(slots[slot], Slot::Absent);
+            if is_free && walk.active[slot] && self.in_place(i, images.clone(), g) {
+                slots[slot] = outs.remove(0);
+                self.written[slot] = true;
+                return;
+            }
         }
         if !outs.is_empty() {
             self.call(slots, i, &active, &outs, images);
@@ -149,6 +158,21 @@ impl<'w, 'a> BlockWork<'w, 'a> {
                 slots[walk.slot(c, node.output)] = out;
             }
         }
+    }
+
+    /// Turns `g` into the gradient of node `i`'s input, if its op does so in place.
+    fn in_place(&self, i: usize, images: Range<usize>, g: &mut [f32]) -> bool {
+        let node = &self.walk.model.nodes()[i];
+        let (x, y) = (
+            self.seen(node.inputs[0], &images),
+            self.seen(node.output, &images),
+        );
+        let seen = Seen {
+            xs: &[x],
+            y,
+            images: images.len(),
+        };
+        op::backward_in_place(&self.sites[i - self.nodes.start], seen, g)
     }
 
     /// Calls the backward function of node `i`, under the `active` cotangents.

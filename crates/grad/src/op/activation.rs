@@ -1,6 +1,6 @@
 //! Element-wise functions. At a kink the gradient is 0, as in PyTorch's ReLU and ReLU6.
 
-use exbit_kernels::lanes::{map, map2};
+use exbit_kernels::lanes::{map, update};
 use exbit_model::Activation;
 
 use super::Seen;
@@ -18,25 +18,29 @@ pub(super) fn forward(op: Activation, x: &[f32], y: &mut [f32]) {
     }
 }
 
-pub(super) fn backward(op: Activation, seen: Seen, dy: &[f32], dx: &mut [f32]) {
+/// Turns `g` from the gradient of the output into that of the input.
+pub(super) fn backward(op: Activation, seen: Seen, g: &mut [f32]) {
     let (x, y) = (seen.xs[0], seen.y);
     match op {
-        Activation::Relu => map2(dx, y, dy, |y, dy| if y > 0.0 { dy } else { 0.0 }),
+        Activation::Relu => update(g, y, |g, y| if y > 0.0 { g } else { 0.0 }),
         Activation::Clip { lo, hi } => {
-            map2(dx, x, dy, |x, dy| if x > lo && x < hi { dy } else { 0.0 });
+            update(g, y, |g, y| if y > lo && y < hi { g } else { 0.0 });
         }
         Activation::LeakyRelu { slope } => {
-            map2(dx, x, dy, |x, dy| if x > 0.0 { dy } else { slope * dy });
+            update(g, x, |g, x| if x > 0.0 { g } else { slope * g });
         }
-        Activation::Sigmoid => map2(dx, y, dy, |y, dy| dy * y * (1.0 - y)),
+        Activation::Sigmoid => update(g, y, |g, y| g * y * (1.0 - y)),
         Activation::HardSigmoid { alpha, .. } => {
-            let slope = |y, dy| if y > 0.0 && y < 1.0 { alpha * dy } else { 0.0 };
-            map2(dx, y, dy, slope);
+            update(
+                g,
+                y,
+                |g, y| if y > 0.0 && y < 1.0 { alpha * g } else { 0.0 },
+            );
         }
-        Activation::HardSwish => map2(dx, x, dy, |x, dy| match x {
+        Activation::HardSwish => update(g, x, |g, x| match x {
             x if x <= -3.0 => 0.0,
-            x if x >= 3.0 => dy,
-            x => dy * (x / 3.0 + 0.5),
+            x if x >= 3.0 => g,
+            x => g * (x / 3.0 + 0.5),
         }),
     }
 }

@@ -8,16 +8,15 @@
 //! dW[o][c][t] = dY[o] . X[c][t]
 //! ```
 //!
-//! A 1x1 convolution of stride 1 is a matrix product as it stands.
+//! A 1x1 convolution of stride 1 needs no laying out: its planes are rows as they stand.
 
 use exbit_kernels::lanes::sums;
-use exbit_kernels::shifted::{ROUND, Rows, Term, dots, product};
-use exbit_kernels::{Matrix, MatrixMut, gemm};
+use exbit_kernels::shifted::{ROUND, Rows, Shifts, Term, dots, product};
 use exbit_model::Conv;
 
 use super::flat::Layout;
 use super::{Seen, Site, Wants};
-use crate::scratch::{Scratch, take};
+use crate::scratch::take;
 
 /// Channels of one group and the planes on both sides.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +65,11 @@ impl Extents {
     }
 }
 
-fn is_pointwise(op: &Conv) -> bool {
+/// The plane of a pointwise convolution's image is a row as it stands.
+fn is_direct(op: &Conv, e: &Extents) -> bool {
     let w = op.window;
-    w.kernel == [1; 2] && w.stride == [1; 2] && w.pads == [0; 4] && op.groups == 1
+    let pointwise = w.kernel == [1; 2] && w.stride == [1; 2] && w.pads == [0; 4];
+    pointwise && op.groups == 1 && e.in_plane().is_multiple_of(ROUND)
 }
 
 pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: usize) {
@@ -76,33 +77,28 @@ pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: 
     if e.in_len() == 0 || e.out_len() == 0 {
         return;
     }
-    if is_pointwise(op) {
-        return forward_pointwise(op, &e, x, y);
+    if is_direct(op, &e) {
+        return forward_direct(op, &e, x, y);
     }
     let layout = Layout::new(&op.window, e.input, e.output, images);
-    let x = put_input(&e, &layout, x);
-    let n = layout.outputs();
-    let stride = n.next_multiple_of(ROUND);
+    let len = layout.outputs();
+    let stride = len.next_multiple_of(ROUND);
+    let mut planes = take(e.cin * layout.phases.len() * layout.len);
     let mut laid = take(e.cout * stride);
     let terms = forward_terms(&e, &layout);
     for group in 0..e.groups {
-        let c = Rows {
-            data: &mut *laid,
-            count: e.cout,
-            stride,
+        put_input(&e, &layout, group, x, &mut planes);
+        let c = Rows::new(&mut *laid, e.cout, stride);
+        let shifts = Shifts {
+            data: &planes,
+            terms: &terms,
+            len,
         };
-        product(
-            c,
-            weight(op, &e, group, e.cin * e.taps, e.cout),
-            group_of(&x, &e, group),
-            &terms,
-            n,
-        );
+        let weight = Rows::new(weight(op, &e, group), e.cout, e.cin * e.taps);
+        product(c, bias(op, &e, group), weight, shifts);
         for (o, laid) in laid.chunks_exact(stride).enumerate() {
-            let channel = group * e.cout + o;
-            let bias = op.bias.as_ref().map_or(0.0, |bias| bias[channel]);
-            let y = &mut y[channel * e.out_plane()..];
-            layout.get_output(laid, bias, y, e.out_len());
+            let y = &mut y[(group * e.cout + o) * e.out_plane()..];
+            layout.get_output(laid, y, e.out_len());
         }
     }
 }
@@ -116,67 +112,69 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
         add_bias_gradient(&e, dy, &mut gradient.bias);
     }
-    if is_pointwise(op) {
-        return backward_pointwise(op, &e, seen, dys, wants);
+    if is_direct(op, &e) {
+        return backward_direct(op, &e, seen, dys, wants);
     }
     let layout = Layout::new(&op.window, e.input, e.output, seen.images);
-    let x = (!wants.parameters.is_empty()).then(|| put_input(&e, &layout, seen.xs[0]));
-    for (c, dy) in dys.iter().enumerate() {
-        let dy = put_output(&e, &layout, dy);
-        if let (Some(x), Some(gradient)) = (&x, wants.parameters.get_mut(c)) {
-            add_weight_gradient(&e, &layout, x, &dy, &mut gradient.weight);
+    let rows: Vec<usize> = forward_terms(&e, &layout)
+        .iter()
+        .map(|term| term.b)
+        .collect();
+    let terms = backward_terms(&e, &layout);
+    let mut x = take(e.cin * layout.phases.len() * layout.len);
+    let mut dy = take(e.cout * layout.len);
+    if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
+        wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
+    }
+    for group in 0..e.groups {
+        if !wants.parameters.is_empty() {
+            put_input(&e, &layout, group, seen.xs[0], &mut x);
         }
-        if let Some(dx) = &mut wants.dxs[0][c] {
-            input_gradient(op, &e, &layout, &dy, dx);
+        for (c, all) in dys.iter().enumerate() {
+            put_output(&e, &layout, group, all, &mut dy);
+            if let Some(gradient) = wants.parameters.get_mut(c) {
+                let dw = &mut gradient.weight[group * e.weights()..][..e.weights()];
+                let dy = Rows::new(&dy[layout.lead..], e.cout, layout.len);
+                dots(dw, dy, &x, &rows, layout.outputs());
+            }
+            if let Some(dx) = &mut wants.dxs[0][c] {
+                let dx = &mut dx[group * e.cin * e.in_plane()..];
+                input_gradient(weight(op, &e, group), &e, &layout, (&terms, &dy), dx);
+            }
         }
     }
 }
 
-/// The weights of a group as the left factor of a product.
-fn weight<'a>(
-    op: &'a Conv,
-    e: &Extents,
-    group: usize,
-    stride: usize,
-    count: usize,
-) -> Rows<&'a [f32]> {
-    Rows {
-        data: &op.weight.data()[group * e.weights()..][..e.weights()],
-        count,
-        stride,
-    }
+/// The weights of a group.
+fn weight<'a>(op: &'a Conv, e: &Extents, group: usize) -> &'a [f32] {
+    &op.weight.data()[group * e.weights()..][..e.weights()]
 }
 
-/// The planes of a group among those of all input channels.
-fn group_of<'a>(x: &'a Scratch, e: &Extents, group: usize) -> &'a [f32] {
-    let len = x.len() / e.groups;
-    &x[group * len..(group + 1) * len]
+/// The biases of a group; nothing where there are none.
+fn bias<'a>(op: &'a Conv, e: &Extents, group: usize) -> &'a [f32] {
+    op.bias
+        .as_ref()
+        .map_or(&[], |bias| &bias[group * e.cout..][..e.cout])
 }
 
-/// Every phase of every input channel, laid out.
-fn put_input(e: &Extents, layout: &Layout, x: &[f32]) -> Scratch {
-    let mut planes = take(e.groups * e.cin * layout.phases.len() * layout.len);
+/// Every phase of every input channel of a group, laid out.
+fn put_input(e: &Extents, layout: &Layout, group: usize, x: &[f32], planes: &mut [f32]) {
     for (i, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
-        let (channel, phase) = (i / layout.phases.len(), i % layout.phases.len());
-        layout.put_phase(
-            layout.phases[phase],
-            &x[channel * e.in_plane()..],
-            e.in_len(),
-            plane,
-        );
+        let (c, phase) = (i / layout.phases.len(), i % layout.phases.len());
+        let x = &x[(group * e.cin + c) * e.in_plane()..];
+        layout.put_phase(layout.phases[phase], x, e.in_len(), plane);
     }
-    planes
 }
 
-/// Every output channel, laid out.
-fn put_output(e: &Extents, layout: &Layout, y: &[f32]) -> Scratch {
-    let mut planes = take(e.groups * e.cout * layout.len);
-    for (channel, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
-        layout.put_output(&y[channel * e.out_plane()..], e.out_len(), plane);
+/// Every output channel of a group, laid out.
+fn put_output(e: &Extents, layout: &Layout, group: usize, y: &[f32], planes: &mut [f32]) {
+    for (o, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
+        let y = &y[(group * e.cout + o) * e.out_plane()..];
+        layout.put_output(y, e.out_len(), plane);
     }
-    planes
 }
 
+/// The row of every weight of an output channel among the planes of the input.
 fn forward_terms(e: &Extents, layout: &Layout) -> Vec<Term> {
     let mut terms = Vec::with_capacity(e.cin * e.taps);
     for c in 0..e.cin {
@@ -189,60 +187,43 @@ fn forward_terms(e: &Extents, layout: &Layout) -> Vec<Term> {
     terms
 }
 
-fn input_gradient(op: &Conv, e: &Extents, layout: &Layout, dy: &Scratch, dx: &mut [f32]) {
-    if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
-        dx.fill(0.0);
-    }
-    let n = layout.inputs();
-    let stride = n.next_multiple_of(ROUND);
-    let mut laid = take(e.cin * stride);
-    for (index, phase) in layout.phases.iter().enumerate() {
-        let mut terms = Vec::new();
-        for o in 0..e.cout {
-            for (t, tap) in layout
-                .taps
-                .iter()
-                .enumerate()
-                .filter(|(_, tap)| tap.phase == index)
-            {
-                let b = (o * layout.len + layout.lead).wrapping_add_signed(-tap.shift);
-                terms.push(Term {
-                    a: o * e.cin * e.taps + t,
-                    b,
-                });
-            }
-        }
-        for group in 0..e.groups {
-            let c = Rows {
-                data: &mut *laid,
-                count: e.cin,
-                stride,
-            };
-            product(
-                c,
-                weight(op, e, group, e.taps, e.cin),
-                group_of(dy, e, group),
-                &terms,
-                n,
-            );
-            for (c, laid) in laid.chunks_exact(stride).enumerate() {
-                let dx = &mut dx[(group * e.cin + c) * e.in_plane()..];
-                layout.get_phase(*phase, laid, dx, e.in_len());
-            }
+/// For each phase, the row of every weight of an input channel among the planes of the output.
+fn backward_terms(e: &Extents, layout: &Layout) -> Vec<Vec<Term>> {
+    let mut terms = vec![Vec::new(); layout.phases.len()];
+    for o in 0..e.cout {
+        for (t, tap) in layout.taps.iter().enumerate() {
+            let b = (o * layout.len + layout.lead).wrapping_add_signed(-tap.shift);
+            terms[tap.phase].push(Term {
+                a: o * e.cin * e.taps + t,
+                b,
+            });
         }
     }
+    terms
 }
 
-fn add_weight_gradient(e: &Extents, layout: &Layout, x: &Scratch, dy: &Scratch, dw: &mut [f32]) {
-    let rows: Vec<usize> = forward_terms(e, layout).iter().map(|term| term.b).collect();
-    for (group, dw) in dw.chunks_exact_mut(e.weights()).enumerate() {
-        let dy = &group_of(dy, e, group)[layout.lead..];
-        let dy = Rows {
+/// The gradient of a group's input, from that of its output laid out: `(terms, dy)`.
+fn input_gradient(
+    weight: &[f32],
+    e: &Extents,
+    layout: &Layout,
+    (terms, dy): (&[Vec<Term>], &[f32]),
+    dx: &mut [f32],
+) {
+    let len = layout.inputs();
+    let stride = len.next_multiple_of(ROUND);
+    let mut laid = take(e.cin * stride);
+    for (phase, terms) in layout.phases.iter().zip(terms) {
+        let c = Rows::new(&mut *laid, e.cin, stride);
+        let shifts = Shifts {
             data: dy,
-            count: e.cout,
-            stride: layout.len,
+            terms,
+            len,
         };
-        dots(dw, dy, group_of(x, e, group), &rows, layout.outputs());
+        product(c, &[], Rows::new(weight, e.cin, e.taps), shifts);
+        for (c, laid) in laid.chunks_exact(stride).enumerate() {
+            layout.get_phase(*phase, laid, &mut dx[c * e.in_plane()..], e.in_len());
+        }
     }
 }
 
@@ -257,53 +238,52 @@ fn add_bias_gradient(e: &Extents, dy: &[f32], db: &mut [f32]) {
     }
 }
 
-fn forward_pointwise(op: &Conv, e: &Extents, x: &[f32], y: &mut [f32]) {
-    let weight = Matrix::new(op.weight.data(), e.cout, e.cin);
+fn forward_direct(op: &Conv, e: &Extents, x: &[f32], y: &mut [f32]) {
+    let plane = e.in_plane();
+    let terms: Vec<Term> = (0..e.cin).map(|c| Term { a: c, b: c * plane }).collect();
     for (x, y) in x
         .chunks_exact(e.in_len())
         .zip(y.chunks_exact_mut(e.out_len()))
     {
-        let keep = op.bias.as_ref().map_or(0.0, |bias| {
-            let channels = y.chunks_exact_mut(e.out_plane()).zip(bias);
-            channels.for_each(|(y, bias)| y.fill(*bias));
-            1.0
-        });
-        let x = Matrix::new(x, e.cin, e.in_plane());
-        gemm(MatrixMut::new(y, e.cout, e.out_plane()), keep, weight, x);
+        let weight = Rows::new(op.weight.data(), e.cout, e.cin);
+        let shifts = Shifts {
+            data: x,
+            terms: &terms,
+            len: plane,
+        };
+        product(Rows::new(y, e.cout, plane), bias(op, e, 0), weight, shifts);
     }
 }
 
-fn backward_pointwise(op: &Conv, e: &Extents, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
-    let weight = Matrix::new(op.weight.data(), e.cout, e.cin);
+fn backward_direct(op: &Conv, e: &Extents, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
+    let plane = e.in_plane();
+    let rows: Vec<usize> = (0..e.cin).map(|c| c * plane).collect();
+    let terms: Vec<Term> = (0..e.cout)
+        .map(|o| Term {
+            a: o * e.cin,
+            b: o * plane,
+        })
+        .collect();
     for i in 0..seen.images {
-        let dy = |c: usize| {
-            Matrix::new(
-                &dys[c][i * e.out_len()..][..e.out_len()],
-                e.cout,
-                e.out_plane(),
-            )
-        };
-        let x = Matrix::new(
-            &seen.xs[0][i * e.in_len()..][..e.in_len()],
-            e.cin,
-            e.in_plane(),
-        );
+        let dy = |c: usize| &dys[c][i * e.out_len()..][..e.out_len()];
+        let x = &seen.xs[0][i * e.in_len()..][..e.in_len()];
         for (c, gradient) in wants.parameters.iter_mut().enumerate() {
-            gemm(
-                MatrixMut::new(&mut gradient.weight, e.cout, e.cin),
-                1.0,
-                dy(c),
-                x.t(),
+            dots(
+                &mut gradient.weight,
+                Rows::new(dy(c), e.cout, plane),
+                x,
+                &rows,
+                plane,
             );
         }
         for (c, dx) in wants.of_input() {
-            let dx = &mut dx[i * e.in_len()..][..e.in_len()];
-            gemm(
-                MatrixMut::new(dx, e.cin, e.in_plane()),
-                0.0,
-                weight.t(),
-                dy(c),
-            );
+            let dx = Rows::new(&mut dx[i * e.in_len()..][..e.in_len()], e.cin, plane);
+            let shifts = Shifts {
+                data: dy(c),
+                terms: &terms,
+                len: plane,
+            };
+            product(dx, &[], Rows::new(op.weight.data(), e.cin, 1), shifts);
         }
     }
 }

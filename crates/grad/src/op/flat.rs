@@ -157,7 +157,7 @@ impl Layout {
         x: &mut [f32],
         distance: usize,
     ) {
-        self.get(self.phase(phase), from, 0.0, x, distance);
+        self.get(self.phase(phase), from, x, distance);
     }
 
     /// Lays out one channel of an output, as [`Layout::put_phase`] one of an input.
@@ -165,10 +165,9 @@ impl Layout {
         self.put((0, self.whole_output()), y, distance, to);
     }
 
-    /// The reverse of [`Layout::put_output`], with `bias` added; `from` begins with the first
-    /// entry, not the lead.
-    pub(super) fn get_output(&self, from: &[f32], bias: f32, y: &mut [f32], distance: usize) {
-        self.get((0, self.whole_output()), from, bias, y, distance);
+    /// The reverse of [`Layout::put_output`]; `from` begins with the first entry, not the lead.
+    pub(super) fn get_output(&self, from: &[f32], y: &mut [f32], distance: usize) {
+        self.get((0, self.whole_output()), from, y, distance);
     }
 
     /// Where a phase begins in its plane, and how it lies there.
@@ -207,19 +206,12 @@ impl Layout {
         to[self.images * rows * pitch..].fill(0.0);
     }
 
-    fn get(
-        &self,
-        (start, plane): (usize, Plane),
-        from: &[f32],
-        plus: f32,
-        x: &mut [f32],
-        distance: usize,
-    ) {
+    fn get(&self, (start, plane): (usize, Plane), from: &[f32], x: &mut [f32], distance: usize) {
         let [pitch, rows] = [self.axes[1].pitch, self.axes[0].pitch];
         for image in 0..self.images {
             if plane.height * plane.width > 0 {
                 let x = &mut x[image * distance + start..];
-                collect(x, plane, &from[image * rows * pitch..], pitch, plus);
+                collect(x, plane, &from[image * rows * pitch..], pitch);
             }
         }
     }

@@ -130,7 +130,7 @@ for_each_level! {
             let (to, behind) = to[row * pitch..(row + 1) * pitch].split_at_mut(width);
             let from = &x[row * plane.pitch..];
             match plane.step {
-                1 => shift_row(to, &from[..width], 0.0),
+                1 => copy_row(to, &from[..width]),
                 2 => {
                     let (pairs, last) = from[..2 * width - 1].as_chunks::<2>();
                     to.iter_mut().zip(pairs).for_each(|(to, from)| *to = from[0]);
@@ -144,57 +144,45 @@ for_each_level! {
 }
 
 for_each_level! {
-    /// The reverse of [`spread`]: copies rows of `pitch` into a plane of `y`, laid out as `plane`,
-    /// with `plus` added.
+    /// The reverse of [`spread`]: copies rows of `pitch` into a plane of `y`, laid out as `plane`.
     ///
     /// # Panics
     /// When a row does not lie in its slice.
-    pub fn collect [] (y: &mut [f32], plane: Plane, from: &[f32], pitch: usize, plus: f32) -> () {
+    pub fn collect [] (y: &mut [f32], plane: Plane, from: &[f32], pitch: usize) -> () {
         for row in 0..plane.height {
             let from = &from[row * pitch..][..plane.width];
             let to = &mut y[row * plane.pitch..];
             match plane.step {
-                1 => shift_row(&mut to[..plane.width], from, plus),
+                1 => copy_row(&mut to[..plane.width], from),
                 step => {
                     let to = to.iter_mut().step_by(step);
-                    to.zip(from).for_each(|(to, from)| *to = from + plus);
+                    to.zip(from).for_each(|(to, from)| *to = *from);
                 }
             }
         }
     }
 }
 
-/// `to = from + plus`, rows of one length. Short rows are the rule: the last run of a row overlaps
-/// the one before rather than go entry by entry.
+/// `to = from`, rows of one length. They are too short for a call to `memcpy`, and for going entry
+/// by entry: the last run of a row overlaps the one before.
 #[inline(always)]
-fn shift_row(to: &mut [f32], from: &[f32], plus: f32) {
+fn copy_row(to: &mut [f32], from: &[f32]) {
     #[inline(always)]
-    fn run<const N: usize>(to: &mut [f32], from: &[f32], plus: f32) {
-        let ends = (
-            to.last_chunk_mut::<N>().map(|to| to.as_mut_slice()),
-            from.last_chunk::<N>(),
-        );
-        if let (Some(to), Some(from)) = ends {
-            for l in 0..N {
-                to[l] = from[l] + plus;
-            }
+    fn run<const N: usize>(to: &mut [f32], from: &[f32]) {
+        let mut at = 0;
+        while at + N <= from.len() {
+            to[at..at + N].copy_from_slice(&from[at..at + N]);
+            at += N;
         }
-        for (to, from) in to
-            .as_chunks_mut::<N>()
-            .0
-            .iter_mut()
-            .zip(from.as_chunks::<N>().0)
-        {
-            for l in 0..N {
-                to[l] = from[l] + plus;
-            }
+        if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+            *to = *from;
         }
     }
     match from.len() {
-        16.. => run::<16>(to, from, plus),
-        8.. => run::<8>(to, from, plus),
-        4.. => run::<4>(to, from, plus),
-        _ => run::<1>(to, from, plus),
+        16.. => run::<16>(to, from),
+        8.. => run::<8>(to, from),
+        4.. => run::<4>(to, from),
+        _ => run::<1>(to, from),
     }
 }
 
@@ -247,7 +235,8 @@ mod tests {
                 "{laid:?}"
             );
             let mut y = x.clone();
-            collect(&mut y, plane, &laid, pitch, 0.5);
+            laid.iter_mut().for_each(|v| *v += 0.5);
+            collect(&mut y, plane, &laid, pitch);
             let half = |i: usize| if i.is_multiple_of(step) { 0.5 } else { 0.0 };
             assert!(
                 y.iter().enumerate().all(|(i, &v)| v == x[i] + half(i)),

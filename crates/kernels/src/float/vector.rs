@@ -24,6 +24,12 @@ pub(crate) trait Vector: Copy {
     /// The sum of all.
     unsafe fn sum(self) -> f32;
 
+    /// Tells the CPU that `at`, which need not be readable, will be read soon.
+    #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        let _ = at;
+    }
+
     /// The sums of eight.
     #[inline(always)]
     unsafe fn sums(of: [Self; 8]) -> [f32; 8] {
@@ -151,6 +157,12 @@ mod x86 {
         unsafe fn sum(self) -> f32 {
             // SAFETY: as above.
             unsafe { _mm512_reduce_add_ps(self) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            // SAFETY: as above; a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
 
         /// Adds halves of two registers to each other until each float is the sum of one.

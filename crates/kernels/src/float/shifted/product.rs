@@ -1,0 +1,174 @@
+//! `c[m][p] = start[m] + sum_k a[m][k] b[k][p]`: values, and gradients of the input.
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles of registers are counted, not iterated"
+)]
+
+use super::{ROUND, Rows, Shifts, Term};
+use crate::float::isa::Level;
+use crate::float::vector::Vector;
+
+/// `c[m][p] = start[m] + sum_k a[m][k] b[k][p]` for every position `p`, rounded up to [`ROUND`],
+/// where `a[m][k]` is `a.data[terms[k].a + m * a.stride]` and `b[k][p]` is
+/// `b.data[terms[k].b + p]`. Where `start` is too short it is 0.
+///
+/// # Panics
+/// When `a` and `c` differ in rows, or a row, rounded up, does not lie in its slice.
+pub fn product(c: Rows<&mut [f32]>, start: &[f32], a: Rows<&[f32]>, b: Shifts<'_>) {
+    product_on(Level::best(), c, start, a, b);
+}
+
+pub(super) fn product_on(
+    level: Level,
+    c: Rows<&mut [f32]>,
+    start: &[f32],
+    a: Rows<&[f32]>,
+    b: Shifts<'_>,
+) {
+    let (terms, n) = (b.terms, b.len.next_multiple_of(ROUND));
+    assert_eq!(a.count, c.count, "rows of a product");
+    let furthest = |of: fn(&Term) -> usize| terms.iter().map(of).max().unwrap_or(0);
+    assert!(
+        a.fit(furthest(|t| t.a), 1, a.data.len()) || terms.is_empty(),
+        "rows of a"
+    );
+    assert!(
+        furthest(|t| t.b)
+            .checked_add(n)
+            .is_some_and(|end| end <= b.data.len()),
+        "rows of b"
+    );
+    assert!(c.fit(0, n, c.data.len()), "rows of c");
+    let product = Product {
+        c: Rows::new(c.data.as_mut_ptr(), c.count, c.stride),
+        start,
+        a: Rows::new(a.data.as_ptr(), a.count, a.stride),
+        b: b.data.as_ptr(),
+        terms,
+        n,
+    };
+    // SAFETY: the asserts above are the promises of `Product`; `level` is this CPU's.
+    unsafe {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => product_avx512(product),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => product_avx2(product),
+            Level::Portable => product.run::<[f32; 4], 4, 3>(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn product_avx512(product: Product) {
+    // SAFETY: the caller's promise, and this function's features.
+    unsafe { product.run::<std::arch::x86_64::__m512, 8, 3>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn product_avx2(product: Product) {
+    // SAFETY: the caller's promise, and this function's features.
+    unsafe { product.run::<std::arch::x86_64::__m256, 4, 3>() }
+}
+
+/// The arguments of [`product`], checked: every row holds `n` floats, a multiple of [`ROUND`], and
+/// every entry of `a` is there.
+struct Product<'a> {
+    c: Rows<*mut f32>,
+    start: &'a [f32],
+    a: Rows<*const f32>,
+    b: *const f32,
+    terms: &'a [Term],
+    n: usize,
+}
+
+impl Product<'_> {
+    /// All of it, in tiles of `MR` rows and `NR` registers.
+    ///
+    /// # Safety
+    /// The promises of the type, and of [`Vector`].
+    #[inline(always)]
+    unsafe fn run<V: Vector, const MR: usize, const NR: usize>(&self) {
+        let mut p = 0;
+        // SAFETY: the caller's promises; `p + NR * LEN <= n` in each call.
+        unsafe {
+            while p + NR * V::LEN <= self.n {
+                self.columns::<V, MR, NR>(p);
+                p += NR * V::LEN;
+            }
+            if p + 2 * V::LEN <= self.n {
+                self.columns::<V, MR, 2>(p);
+                p += 2 * V::LEN;
+            }
+            while p < self.n {
+                self.columns::<V, MR, 1>(p);
+                p += V::LEN;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns<V: Vector, const MR: usize, const NR: usize>(&self, p: usize) {
+        let mut m = 0;
+        // SAFETY: as `run`; `m` is below the number of rows.
+        unsafe {
+            while m < self.c.count {
+                match self.c.count - m {
+                    1 => self.tile::<V, 1, NR>(m, p),
+                    2..=4 => self.tile::<V, 4, NR>(m, p),
+                    _ => self.tile::<V, MR, NR>(m, p),
+                }
+                m += MR;
+            }
+        }
+    }
+
+    /// Rows `m..m + MR`, as far as there are any, from position `p` on.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const MR: usize, const NR: usize>(&self, m: usize, p: usize) {
+        // SAFETY: as `columns`; rows past the last are read as the last, and not written.
+        unsafe {
+            let mut a = [self.a.data; MR];
+            for i in 0..MR {
+                a[i] = self
+                    .a
+                    .data
+                    .add((m + i).min(self.a.count - 1) * self.a.stride);
+            }
+            let mut sums = [[V::splat(0.0); NR]; MR];
+            for i in 0..MR {
+                sums[i] = [V::splat(self.start.get(m + i).copied().unwrap_or(0.0)); NR];
+            }
+            for term in self.terms {
+                let b = self.b.add(term.b + p);
+                let mut x = [V::splat(0.0); NR];
+                for j in 0..NR {
+                    x[j] = V::load(b.add(j * V::LEN));
+                }
+                if m == 0 {
+                    // The rows are too many for the CPU to see that each goes on.
+                    for j in 0..NR {
+                        V::prefetch(b.wrapping_add((NR + j) * V::LEN));
+                    }
+                }
+                for i in 0..MR {
+                    let w = V::splat(*a[i].add(term.a));
+                    for j in 0..NR {
+                        sums[i][j] = w.mul_add(x[j], sums[i][j]);
+                    }
+                }
+            }
+            for i in 0..MR {
+                if m + i < self.c.count {
+                    for j in 0..NR {
+                        let at = (m + i) * self.c.stride + p + j * V::LEN;
+                        sums[i][j].store(self.c.data.add(at));
+                    }
+                }
+            }
+        }
+    }
+}
