@@ -91,6 +91,14 @@ fn a_saved_file_is_loaded_again_and_errors_name_it() {
     assert_eq!(Program::load(&path).unwrap_err().kind(), ErrorKind::Io);
 }
 
+#[test]
+fn instructions_that_are_not_there_are_an_error() {
+    let (_, _, program) = programs(1).next().unwrap();
+    let error = Session::with_isa(&program, "mmx").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("scalar"), "{error}");
+}
+
 fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|v| v.to_bits()).collect()
 }

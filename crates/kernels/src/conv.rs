@@ -111,7 +111,9 @@ impl PackedConv {
         match &self.kernel {
             Kernel::Scalar(_) => {}
             #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(_) | Kernel::DepthwiseVnni(_) => {}
+            Kernel::DepthwiseAvx2(packed) => packed.reserve(scratch),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::DepthwiseVnni(packed) => packed.reserve(scratch),
             #[cfg(target_arch = "x86_64")]
             Kernel::Wide(packed) => packed.reserve(scratch),
             #[cfg(target_arch = "x86_64")]
@@ -155,9 +157,9 @@ impl PackedConv {
             #[cfg(target_arch = "x86_64")]
             Kernel::Vnni(packed) => packed.run(input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.run(input, residual, target),
+            Kernel::DepthwiseAvx2(packed) => packed.run(input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.run(input, residual, target),
+            Kernel::DepthwiseVnni(packed) => packed.run(input, residual, scratch, target),
         }
     }
 }

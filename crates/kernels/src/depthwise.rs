@@ -6,12 +6,15 @@
 //! channel `16 l + 4 j + e` of a block is entry `4 l + e` of vector `j`, and so are its constants
 //! and its weights.
 
-use crate::{ConvShape, Epilogue, Finish, Target};
+use crate::conv::Scratch;
+use crate::{ConvShape, Epilogue, Finish, SLACK, Target};
 
 /// The most channels of a block.
 const MAX_LANES: usize = 64;
+/// Lines made at a time: each takes constants and weights of a block once.
+const STRIP: usize = 8;
 
-/// A kernel for lines of a depthwise convolution.
+/// A kernel for depthwise convolutions.
 pub(crate) trait Channels: Copy {
     /// A code of a weight.
     type Weight: Copy + Default + From<i8>;
@@ -26,14 +29,14 @@ pub(crate) trait Channels: Copy {
     /// Where the weight of tap `[ky, kx]` lies for entry `i` of vector `j`.
     fn place(kernel: [usize; 2], tap: [usize; 2], j: usize, i: usize) -> usize;
 
-    /// The codes of a line.
-    fn codes(self, line: &Line<'_, Self::Weight>, out: &mut ClipLine<'_>);
+    /// The codes of a strip.
+    fn codes(self, strip: &Strip<'_, Self::Weight>, out: &mut ClipOut<'_>);
 
-    /// The sums of one block of one pixel, as vectors hold them.
+    /// The sums of one block of the pixel at `[y, x]`, as vectors hold them.
     fn sums(
         self,
-        line: &Line<'_, Self::Weight>,
-        x: usize,
+        strip: &Strip<'_, Self::Weight>,
+        place: [usize; 2],
         block: usize,
         sums: &mut [i32; MAX_LANES],
     );
@@ -42,23 +45,24 @@ pub(crate) trait Channels: Copy {
     fn run<R>(self, work: impl FnOnce() -> R) -> R;
 }
 
-/// One line of output to be made.
+/// Neighbouring lines of output to be made.
 #[derive(Clone, Copy)]
-pub(crate) struct Line<'a, W> {
+pub(crate) struct Strip<'a, W> {
     /// The whole input, and `SLACK` bytes more.
     pub(crate) input: &'a [u8],
+    /// What a line outside the image is: the code of zero, `SLACK` bytes longer than a line.
+    pub(crate) outside: &'a [u8],
     pub(crate) shape: &'a ConvShape,
-    /// The code of zero.
-    pub(crate) zero: u8,
-    /// Which line of the output.
-    pub(crate) y: usize,
+    /// The first line, and how many.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
     /// `weights_len` for each block of channels.
     pub(crate) weights: &'a [W],
     /// Where the sums begin, in the order of the vectors.
     pub(crate) start: &'a [i32],
 }
 
-impl<W> Line<'_, W> {
+impl<'a, W> Strip<'a, W> {
     pub(crate) fn channels(&self) -> usize {
         self.shape.input[2]
     }
@@ -68,25 +72,55 @@ impl<W> Line<'_, W> {
         self.shape.output[1]
     }
 
-    /// Where row `ky` of the windows begins in the input; `None` outside the image.
-    pub(crate) fn row(&self, ky: usize) -> Option<usize> {
-        let ([h, w, channels], window) = (self.shape.input, self.shape.window);
-        let y = (self.y * window.stride[0] + ky * window.dilation[0]).checked_sub(window.pads[0]);
-        y.filter(|&y| y < h).map(|y| y * w * channels)
+    /// Row `ky` of the windows of line `y`, from channel `first` on.
+    pub(crate) fn row(&self, y: usize, ky: usize, first: usize) -> &'a [u8] {
+        let ([h, w, channels], window) = (self.shape.input, &self.shape.window);
+        let y = (y * window.stride[0] + ky * window.dilation[0]).checked_sub(window.pads[0]);
+        match y.filter(|&y| y < h) {
+            Some(y) => &self.input[y * w * channels + first..],
+            None => &self.outside[first..],
+        }
     }
 
-    /// Where in a row of the input the column that tap `kx` of pixel `x` reads begins; `None`
-    /// outside the image.
-    #[inline(always)]
-    pub(crate) fn column(&self, x: usize, kx: usize) -> Option<usize> {
-        let ([_, w, channels], window) = (self.shape.input, &self.shape.window);
-        let x = x * window.stride[1] + kx * window.dilation[1];
-        (x >= window.pads[1] && x - window.pads[1] < w).then(|| (x - window.pads[1]) * channels)
+    /// Where in a row the columns begin.
+    pub(crate) fn columns(&self) -> Columns {
+        let window = &self.shape.window;
+        Columns {
+            stride: window.stride[1],
+            dilation: window.dilation[1],
+            pad: window.pads[1],
+            width: self.shape.input[1],
+            channels: self.channels(),
+        }
+    }
+
+    /// Where the last column of a row begins.
+    pub(crate) fn last_column(&self) -> usize {
+        (self.shape.input[1] - 1) * self.channels()
     }
 }
 
-/// Where the codes of a line go, and through which clip.
-pub(crate) struct ClipLine<'a> {
+/// Where in a row the columns begin; a copy of what says so, which stays in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    stride: usize,
+    dilation: usize,
+    pad: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Columns {
+    /// Where the column that tap `kx` of pixel `x` reads begins; `None` outside the image.
+    #[inline(always)]
+    pub(crate) fn at(self, x: usize, kx: usize) -> Option<usize> {
+        let x = (x * self.stride + kx * self.dilation).wrapping_sub(self.pad);
+        (x < self.width).then(|| x * self.channels)
+    }
+}
+
+/// Where the codes of a strip go, and through which clip.
+pub(crate) struct ClipOut<'a> {
     /// In the order of the vectors.
     pub(crate) m: &'a [f32],
     /// In the order of the vectors.
@@ -164,25 +198,40 @@ impl<M: Channels> PackedDepthwise<M> {
         M::NAME
     }
 
-    pub(crate) fn run(&self, input: &[u8], residual: Option<&[u8]>, target: &mut Target<'_>) {
+    /// Grows `scratch` to what a run takes.
+    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
+        let needed = self.shape.input[1] * self.shape.input[2] + SLACK;
+        scratch.bytes.resize(scratch.bytes.len().max(needed), 0);
+    }
+
+    pub(crate) fn run(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        scratch: &mut Scratch,
+        target: &mut Target<'_>,
+    ) {
         let [height, width, channels] = self.shape.output;
-        for y in 0..height {
-            let line = Line {
+        let outside = &mut scratch.bytes[..self.shape.input[1] * channels + SLACK];
+        outside.fill(self.zero);
+        for first in (0..height).step_by(STRIP) {
+            let strip = Strip {
                 input,
+                outside,
                 shape: &self.shape,
-                zero: self.zero,
-                y,
+                first,
+                count: STRIP.min(height - first),
                 weights: &self.weights,
                 start: &self.start,
             };
-            let at = y * width * channels;
             match (&mut *target, self.epilogue.finish) {
                 (Target::Codes(y), Finish::Clip { lo, hi }) if self.fused => {
-                    let codes = &mut y[at..at + width * channels];
+                    let line = width * channels;
+                    let codes = &mut y[first * line..][..strip.count * line];
                     let (m, b, lo, hi) = (&self.m, &self.b, lo as u8, hi as u8);
                     self.micro.codes(
-                        &line,
-                        &mut ClipLine {
+                        &strip,
+                        &mut ClipOut {
                             m,
                             b,
                             lo,
@@ -191,29 +240,30 @@ impl<M: Channels> PackedDepthwise<M> {
                         },
                     );
                 }
-                (target, _) => self.finish(&line, at, residual, target),
+                (target, _) => self.finish(&strip, residual, target),
             }
         }
     }
 
-    /// A line whose sums the kernel itself cannot finish.
+    /// A strip whose sums the kernel itself cannot finish.
     fn finish(
         &self,
-        line: &Line<'_, M::Weight>,
-        at: usize,
+        strip: &Strip<'_, M::Weight>,
         residual: Option<&[u8]>,
         target: &mut Target<'_>,
     ) {
+        let (width, count) = (strip.width(), strip.channels());
         let (mut vectors, mut sums) = ([0; MAX_LANES], [0; MAX_LANES]);
-        for x in 0..line.width() {
-            for first in (0..line.channels()).step_by(M::LANES) {
-                self.micro.sums(line, x, first / M::LANES, &mut vectors);
+        for pixel in strip.first * width..(strip.first + strip.count) * width {
+            for first in (0..count).step_by(M::LANES) {
+                let place = [pixel / width, pixel % width];
+                self.micro
+                    .sums(strip, place, first / M::LANES, &mut vectors);
                 for (lane, sum) in sums[..M::LANES].iter_mut().enumerate() {
                     *sum = vectors[entry(lane, M::LANES)];
                 }
-                let channels = first..line.channels().min(first + M::LANES);
-                let place = at + x * line.channels() + first;
-                let place = place..place + channels.len();
+                let channels = first..count.min(first + M::LANES);
+                let place = pixel * count + first..pixel * count + channels.end;
                 let (sums, r) = (&sums[..channels.len()], residual.map(|r| &r[place.clone()]));
                 self.micro.run(|| match target {
                     Target::Codes(y) => self.epilogue.codes(sums, channels, r, &mut y[place]),

@@ -184,28 +184,25 @@ fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'
         _mm512_set1_epi8(out.lo as u8 as i8),
         _mm512_set1_epi8(out.hi as u8 as i8),
     );
-    for (row, sums) in (first..).zip(sums) {
-        let at = row * out.stride..row * out.stride + out.channels;
-        let mut codes = [_mm512_setzero_si512(); 4];
-        let mut residuals = [[0; BLOCK]; B];
-        if let Some((_, residual)) = out.residual {
-            store_codes(
-                residuals.as_flattened_mut(),
-                mask,
-                load_codes(&residual[at.clone()], mask),
-            );
+    let whole = |sum: __m512i, block: usize, at: usize, residual: Option<(f32, &[u8])>| {
+        let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), m[block]);
+        let mut t = _mm512_add_ps(t, b[block]);
+        if let Some((m_r, residual)) = residual {
+            let codes = &residual[at + block * BLOCK..at + out.channels];
+            let r = load_codes(codes, (mask >> (block * BLOCK)) as __mmask16);
+            let r = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(r));
+            t = _mm512_add_ps(t, _mm512_mul_ps(r, _mm512_set1_ps(m_r)));
         }
-        for block in 0..B {
-            let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[block]), m[block]);
-            let mut t = _mm512_add_ps(t, b[block]);
-            if let Some((m_r, _)) = out.residual {
-                let r = _mm512_cvtepi32_ps(widen(&residuals[block]));
-                t = _mm512_add_ps(t, _mm512_mul_ps(r, _mm512_set1_ps(m_r)));
-            }
-            codes[block] = round(t);
+        round(t)
+    };
+    for (row, sums) in (first..).zip(sums) {
+        let at = row * out.stride;
+        let mut codes = [_mm512_setzero_si512(); 4];
+        for (block, (codes, &sum)) in codes.iter_mut().zip(sums).enumerate() {
+            *codes = whole(sum, block, at, out.residual);
         }
         let packed = _mm512_max_epu8(_mm512_min_epu8(pack(codes), hi), lo);
-        store_codes(&mut out.codes[at], mask, packed);
+        store_codes(&mut out.codes[at..at + out.channels], mask, packed);
     }
 }
 
@@ -256,20 +253,13 @@ pub(super) fn store(lanes: &mut [i32; 16], value: __m512i) {
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), value) }
 }
 
+/// Up to 16 codes, one for each bit of `mask`.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn widen(codes: &[u8; 16]) -> __m512i {
-    // SAFETY: the array is 16 readable bytes.
-    _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
-}
-
-/// Up to 64 codes, one for each bit of `mask`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn load_codes(codes: &[u8], mask: __mmask64) -> __m512i {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn load_codes(codes: &[u8], mask: __mmask16) -> __m128i {
     debug_assert!(mask.count_ones() as usize <= codes.len());
     // SAFETY: lanes outside the mask are not read, and its bits are no more than there are codes.
-    unsafe { _mm512_maskz_loadu_epi8(mask, codes.as_ptr().cast()) }
+    unsafe { _mm_maskz_loadu_epi8(mask, codes.as_ptr().cast()) }
 }
 
 /// Up to 64 codes, one for each bit of `mask`.

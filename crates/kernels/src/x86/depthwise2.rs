@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, load, load_ps, round, store};
-use crate::depthwise::{Channels, ClipLine, Line};
+use crate::depthwise::{Channels, ClipOut, Strip};
 
 /// Channels of a block.
 const LANES: usize = 32;
@@ -24,14 +24,14 @@ impl Channels for Avx2 {
         (ky / 2 * kw + kx) * COLUMN + j * 16 + i * 2 + ky % 2
     }
 
-    fn codes(self, line: &Line<'_, i16>, out: &mut ClipLine<'_>) {
+    fn codes(self, strip: &Strip<'_, i16>, out: &mut ClipOut<'_>) {
         // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { codes(line, out) }
+        unsafe { codes(strip, out) }
     }
 
-    fn sums(self, line: &Line<'_, i16>, x: usize, block: usize, sums: &mut [i32; 64]) {
+    fn sums(self, strip: &Strip<'_, i16>, place: [usize; 2], block: usize, sums: &mut [i32; 64]) {
         // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { block_sums(line, x, block, sums) }
+        unsafe { block_sums(strip, place, block, sums) }
     }
 
     #[inline(always)]
@@ -41,15 +41,16 @@ impl Channels for Avx2 {
 }
 
 #[target_feature(enable = "avx2")]
-fn codes(line: &Line<'_, i16>, out: &mut ClipLine<'_>) {
-    for block in 0..line.channels().div_ceil(LANES) {
-        match line.shape.window.kernel {
-            [3..=4, 3] => pixels::<3, 2>(line, block, out),
-            [5..=6, 5] => pixels::<5, 3>(line, block, out),
+fn codes(strip: &Strip<'_, i16>, out: &mut ClipOut<'_>) {
+    for block in 0..strip.channels().div_ceil(LANES) {
+        match strip.shape.window.kernel {
+            [3, 3] => pixels::<3, 2>(strip, block, out),
+            [5, 5] => pixels::<5, 3>(strip, block, out),
             _ => {
-                let clip = Clip::new(line, block, out);
-                for x in 0..line.width() {
-                    clip.store(pixel(line, x, block), x, out);
+                let clip = Clip::new(strip, block, out);
+                for pixel in 0..strip.count * strip.width() {
+                    let place = [strip.first + pixel / strip.width(), pixel % strip.width()];
+                    clip.store(sums(strip, place, block), pixel, out);
                 }
             }
         }
@@ -57,61 +58,59 @@ fn codes(line: &Line<'_, i16>, out: &mut ClipLine<'_>) {
 }
 
 #[target_feature(enable = "avx2")]
-fn block_sums(line: &Line<'_, i16>, x: usize, block: usize, sums: &mut [i32; 64]) {
-    let (vectors, _) = sums.as_chunks_mut::<8>();
+fn block_sums(strip: &Strip<'_, i16>, place: [usize; 2], block: usize, out: &mut [i32; 64]) {
+    let (vectors, _) = out.as_chunks_mut::<8>();
     vectors
         .iter_mut()
-        .zip(pixel(line, x, block))
+        .zip(sums(strip, place, block))
         .for_each(|(to, sum)| store(to, sum));
 }
 
 /// The sums of one pixel and one block of channels, for any window.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pixel(line: &Line<'_, i16>, x: usize, block: usize) -> [__m256i; 4] {
-    let [kh, kw] = line.shape.window.kernel;
-    let splat = [line.zero; LANES];
-    let mut sums = start(line, block);
+fn sums(strip: &Strip<'_, i16>, [y, x]: [usize; 2], block: usize) -> [__m256i; 4] {
+    let [kh, kw] = strip.shape.window.kernel;
+    let mut sums = start(strip, block);
     for group in 0..kh.div_ceil(2) {
-        let rows = Rows::new(line, block, group, &splat);
+        let rows = Rows::new(strip, y, block, group);
         for kx in 0..kw {
-            let taps = rows.column(line.column(x, kx));
+            let taps = rows.column(strip.columns().at(x, kx));
             add(
                 &mut sums,
                 taps,
-                column_weights(line, block, group * kw + kx),
+                column_weights(strip, block, group * kw + kx),
             );
         }
     }
     sums
 }
 
-/// Pixels whose windows have `KW` columns and up to `2 * G` rows.
+/// Pixels of `K` x `K` windows, of up to `2 * G` rows.
 #[target_feature(enable = "avx2")]
-fn pixels<const KW: usize, const G: usize>(
-    line: &Line<'_, i16>,
+fn pixels<const K: usize, const G: usize>(
+    strip: &Strip<'_, i16>,
     block: usize,
-    out: &mut ClipLine<'_>,
+    out: &mut ClipOut<'_>,
 ) {
-    let splat = [line.zero; LANES];
-    let rows: [Rows<'_>; G] = std::array::from_fn(|group| Rows::new(line, block, group, &splat));
-    let weights: [[_; KW]; G] = std::array::from_fn(|group| {
-        std::array::from_fn(|kx| column_weights(line, block, group * KW + kx))
+    let weights: [[_; K]; G] = std::array::from_fn(|group| {
+        std::array::from_fn(|kx| column_weights(strip, block, group * K + kx))
     });
-    let (begin, clip) = (start(line, block), Clip::new(line, block, out));
-    for x in 0..line.width() {
-        let mut columns = [None; KW];
-        columns
-            .iter_mut()
-            .enumerate()
-            .for_each(|(kx, column)| *column = line.column(x, kx));
-        let mut sums = begin;
-        for (rows, weights) in rows.iter().zip(&weights) {
-            for (column, weights) in columns.into_iter().zip(weights) {
-                add(&mut sums, rows.column(column), weights);
+    let (begin, clip) = (start(strip, block), Clip::new(strip, block, out));
+    let (places, width) = (strip.columns(), strip.width());
+    for y in 0..strip.count {
+        let rows: [Rows<'_>; G] =
+            std::array::from_fn(|group| Rows::new(strip, strip.first + y, block, group));
+        for x in 0..width {
+            let mut sums = begin;
+            for kx in 0..K {
+                let column = places.at(x, kx);
+                for (rows, weights) in rows.iter().zip(&weights) {
+                    add(&mut sums, rows.column(column), weights[kx]);
+                }
             }
+            clip.store(sums, y * width + x, out);
         }
-        clip.store(sums, x, out);
     }
 }
 
@@ -123,52 +122,44 @@ fn add(sums: &mut [__m256i; 4], taps: [__m256i; 4], weights: &[[i16; 16]; 4]) {
     }
 }
 
-/// Two rows of the windows of a line, for a block of channels. A row outside the image or the
-/// window is the code of zero wherever it is read.
+/// Two rows of the windows of line `y`, for a block of channels; one beyond the window is its last
+/// one again, for which the weights are zero.
 struct Rows<'a> {
     rows: [&'a [u8]; 2],
-    /// All ones where columns lie apart, zero where they are all the same.
-    masks: [usize; 2],
-    splat: &'a [u8; LANES],
-    /// The last column.
+    /// Where the last column begins.
     last: usize,
+    /// The code of zero, for columns outside the image.
+    outside: &'a [u8; LANES],
 }
 
 impl<'a> Rows<'a> {
     #[inline(always)]
-    fn new(line: &Line<'a, i16>, block: usize, group: usize, splat: &'a [u8; LANES]) -> Self {
-        let row = |i: usize| {
-            let ky = 2 * group + i;
-            match line.row(ky).filter(|_| ky < line.shape.window.kernel[0]) {
-                Some(at) => (&line.input[at + block * LANES..], usize::MAX),
-                None => (&splat[..], 0),
-            }
-        };
-        let rows = [row(0), row(1)];
-        let last = (line.shape.input[1] - 1) * line.channels();
-        for (row, mask) in rows {
-            assert!((last & mask) + LANES <= row.len(), "slack after the input");
+    fn new(strip: &Strip<'a, i16>, y: usize, block: usize, group: usize) -> Self {
+        let last_row = strip.shape.window.kernel[0] - 1;
+        let row = |i: usize| strip.row(y, (2 * group + i).min(last_row), block * LANES);
+        let (rows, last) = ([row(0), row(1)], strip.last_column());
+        for row in rows {
+            assert!(last + LANES <= row.len(), "slack after the input");
         }
+        let outside = strip.outside.first_chunk().expect("at least the slack");
         Self {
-            rows: rows.map(|(row, _)| row),
-            masks: rows.map(|(_, mask)| mask),
-            splat,
+            rows,
             last,
+            outside,
         }
     }
 
-    /// The column at `x` of each row, interleaved and widened to 16 bits, or the code of zero.
+    /// The column at `at` of both rows, interleaved and widened to 16 bits.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn column(&self, x: Option<usize>) -> [__m256i; 4] {
-        let row = |i: usize| match x {
-            Some(x) => {
-                assert!(x <= self.last);
-                // SAFETY: `x` is at most `last`, and `new` has shown that 32 codes can be
-                // read there in every row.
-                unsafe { _mm256_loadu_si256(self.rows[i].as_ptr().add(x & self.masks[i]).cast()) }
+    fn column(&self, at: Option<usize>) -> [__m256i; 4] {
+        let row = |i: usize| match at {
+            Some(at) => {
+                assert!(at <= self.last);
+                // SAFETY: `new` has shown that 32 codes can be read in every row at `last`.
+                unsafe { _mm256_loadu_si256(self.rows[i].as_ptr().add(at).cast()) }
             }
-            None => load_bytes(self.splat),
+            None => load_bytes(self.outside),
         };
         let (a, b, zero) = (row(0), row(1), _mm256_setzero_si256());
         let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
@@ -183,8 +174,8 @@ impl<'a> Rows<'a> {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn start(line: &Line<'_, i16>, block: usize) -> [__m256i; 4] {
-    let (vectors, _) = line.start[block * LANES..].as_chunks::<8>();
+fn start(strip: &Strip<'_, i16>, block: usize) -> [__m256i; 4] {
+    let (vectors, _) = strip.start[block * LANES..].as_chunks::<8>();
     [
         load(&vectors[0]),
         load(&vectors[1]),
@@ -194,9 +185,9 @@ fn start(line: &Line<'_, i16>, block: usize) -> [__m256i; 4] {
 }
 
 #[inline(always)]
-fn column_weights<'a>(line: &Line<'a, i16>, block: usize, column: usize) -> &'a [[i16; 16]; 4] {
-    let len = Avx2::weights_len(line.shape.window.kernel);
-    let (vectors, _) = line.weights[block * len + column * COLUMN..].as_chunks::<16>();
+fn column_weights<'a>(strip: &Strip<'a, i16>, block: usize, column: usize) -> &'a [[i16; 16]; 4] {
+    let len = Avx2::weights_len(strip.shape.window.kernel);
+    let (vectors, _) = strip.weights[block * len + column * COLUMN..].as_chunks::<16>();
     vectors.first_chunk().expect("weights of every column")
 }
 
@@ -215,8 +206,8 @@ struct Clip {
 impl Clip {
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(line: &Line<'_, i16>, block: usize, out: &ClipLine<'_>) -> Self {
-        let (first, channels) = (block * LANES, line.channels());
+    fn new(strip: &Strip<'_, i16>, block: usize, out: &ClipOut<'_>) -> Self {
+        let (first, channels) = (block * LANES, strip.channels());
         let (m, b) = (out.m[first..].as_chunks().0, out.b[first..].as_chunks().0);
         Self {
             m: [
@@ -239,10 +230,10 @@ impl Clip {
         }
     }
 
-    /// The codes of pixel `x`.
+    /// The codes of pixel `x` of the strip.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn store(&self, [s, t, u, v]: [__m256i; 4], x: usize, out: &mut ClipLine<'_>) {
+    fn store(&self, [s, t, u, v]: [__m256i; 4], x: usize, out: &mut ClipOut<'_>) {
         let low = _mm256_packus_epi32(self.round(s, 0), self.round(t, 1));
         let high = _mm256_packus_epi32(self.round(u, 2), self.round(v, 3));
         let packed = _mm256_min_epu8(_mm256_packus_epi16(low, high), self.hi);
