@@ -26,11 +26,11 @@ impl<T: Copy> Array<T> {
                 "a tensor of more than {MAX_RANK} axes"
             )));
         }
-        // Without its zeros too, so that no product of some of the extents can overflow.
-        let bounded = dims
+        // Without its zeros too, so that the extents beside one cannot be anything.
+        let others = dims
             .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
-            .is_some();
+            .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+        let bounded = others.is_some_and(|n| n <= data.len().max(MAX_GROWN));
         if !bounded || element_count(&dims) != Some(data.len()) {
             return Err(malformed(format!(
                 "{} entries cannot fill {dims:?}",
@@ -304,6 +304,7 @@ mod tests {
         assert!(counting(&[1]).broadcast(&[1 << 40]).is_err());
         assert!(counting(&[1, 1]).broadcast(&[1 << 15, 1 << 15]).is_err());
         assert!(Array::filled(vec![usize::MAX, 2], 0i64).is_err());
+        assert!(Array::<i64>::new(vec![0, 1 << 40], Vec::new()).is_err());
     }
 
     #[test]

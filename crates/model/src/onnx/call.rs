@@ -101,7 +101,7 @@ impl<'r, 'a> Call<'r, 'a> {
             return Ok(None);
         };
         if Rc::strong_count(&constant) > 1 {
-            self.import.budget.charge(constant.len())?;
+            self.import.budget.charge(constant.cost())?;
         }
         Ok(Some(Rc::unwrap_or_clone(constant)))
     }

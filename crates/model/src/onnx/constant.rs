@@ -41,6 +41,14 @@ impl Constant {
         }
     }
 
+    /// What it takes in memory, counted in floats.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Constant::Floats(a) => a.data().len(),
+            Constant::Ints(a) => 4 * a.data().len(),
+        }
+    }
+
     /// As real numbers.
     pub(super) fn into_floats(self) -> Result<Array<f32>> {
         match self {

@@ -48,6 +48,7 @@ const WRITTEN_OPSET: i64 = 17;
 const MAX_RANK: usize = 8;
 
 /// Reads the model in the file `path`; external data is looked for in its folder.
+/// The model is called what the file is, without its extension.
 ///
 /// # Errors
 /// `Io`, `Malformed` or `Unsupported`, naming the file and the node.
@@ -58,7 +59,8 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         std::fs::read(path).map_err(|e| place(Error::new(ErrorKind::Io, "", e.to_string())))?;
     // A bare file name has the empty path as its parent, which no folder answers to.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    read::read(bytes.into(), Some(folder.unwrap_or(Path::new(".")))).map_err(place)
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    read::read(bytes.into(), Some(folder.unwrap_or(Path::new("."))), name).map_err(place)
 }
 
 /// Reads the model in `bytes`; external data is looked for in the folder `external`, if given.
@@ -66,7 +68,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Model> {
 /// # Errors
 /// `Io`, `Malformed` or `Unsupported`, naming the node.
 pub fn read(bytes: &[u8], external: Option<&Path>) -> Result<Model> {
-    read::read(Bytes::copy_from_slice(bytes), external)
+    read::read(Bytes::copy_from_slice(bytes), external, None)
 }
 
 impl Model {

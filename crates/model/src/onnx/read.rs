@@ -79,7 +79,12 @@ impl<'a> Import<'a> {
 }
 
 /// Reads the model in `bytes`; external data is looked for in `folder`.
-pub(super) fn read(bytes: prost::bytes::Bytes, folder: Option<&Path>) -> Result<Model> {
+/// It is called `name`, or what the file calls it.
+pub(super) fn read(
+    bytes: prost::bytes::Bytes,
+    folder: Option<&Path>,
+    name: Option<&str>,
+) -> Result<Model> {
     let len = bytes.len();
     let file = ModelProto::decode(bytes)
         .map_err(|e| malformed(format!("not an ONNX file, or a damaged one: {e}")))?;
@@ -120,9 +125,8 @@ pub(super) fn read(bytes: prost::bytes::Bytes, folder: Option<&Path>) -> Result<
     }
     match import.bound.get(output) {
         Some(&Bound::Value(id)) => {
-            import
-                .draft
-                .finish(graph.name.as_deref().unwrap_or("model"), &input.name, id)
+            let name = name.or(graph.name.as_deref()).unwrap_or("model");
+            import.draft.finish(name, &input.name, id)
         }
         Some(_) => Err(unsupported(format!(
             "the output {output} is not a computed value"
@@ -286,6 +290,6 @@ fn convert<'a>(call: &mut Call<'_, 'a>) -> Result<Bound<'a>> {
         (_, true) => return node::convert(call),
         (_, false) => fold::evaluate(call)?,
     };
-    call.import.budget.charge(constant.len())?;
+    call.import.budget.charge(constant.cost())?;
     Ok(Bound::Folded(Rc::new(constant)))
 }

@@ -14,7 +14,7 @@ use super::{malformed, unsupported};
 use crate::Result;
 use crate::tensor::element_count;
 
-/// How many more entries a file may make us hold. A file that shares or folds its weights holds
+/// How many more floats a file may make us hold. A file that shares or folds its weights holds
 /// more entries than bytes; one that asks for many times its length is hostile.
 pub(super) struct Budget {
     left: usize,
@@ -92,9 +92,15 @@ pub(super) fn decode(
         None if listed_len(tensor, kind) != count => return Err(wrong("none".to_owned())),
         Some(_) | None => {}
     }
-    budget.charge(count)?;
+    let floats = matches!(kind, t::FLOAT | t::DOUBLE | t::FLOAT16 | t::BFLOAT16);
+    // An `Entry` takes as much as four floats: `Constant::cost`.
+    budget.charge(if floats {
+        count
+    } else {
+        count.saturating_mul(4)
+    })?;
     let from = |e: crate::Error| e.within(name(tensor));
-    if matches!(kind, t::FLOAT | t::DOUBLE | t::FLOAT16 | t::BFLOAT16) {
+    if floats {
         let data = raw.map_or_else(|| floats_listed(tensor, kind), |raw| floats_raw(&raw, kind));
         return Array::new(dims, data).map(Constant::Floats).map_err(from);
     }

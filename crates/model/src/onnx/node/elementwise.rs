@@ -238,6 +238,7 @@ fn of_two_values(call: &mut Call<'_, '_>) -> Result<ValueId> {
             return Ok(y);
         }
         let n = call.shape(x).first().copied().unwrap_or(0);
+        call.import.budget.charge(n)?;
         let scaled = Affine {
             scale: vec![times; n],
             shift: vec![0.0; n],
