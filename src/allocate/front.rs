@@ -2,6 +2,7 @@
 //! step of bits more or less is worth in a given plan.
 
 use exbit_kernels::Bits;
+use rayon::prelude::*;
 
 use super::presolve::least;
 use super::problem::Problem;
@@ -14,7 +15,8 @@ use crate::cost::{Choice, Cost, Precisions, Table};
 /// limits, evenly apart in their logarithm, with the budgets, pins and ties of `request` kept.
 ///
 /// Plans that another beats in both are left out, so the loss rises as the cost falls. Where the
-/// budgets of `request` cannot be met, the nearest plan is all there is.
+/// budgets of `request` cannot be met, the nearest plan is all there is. Each plan is searched for
+/// as long as `request` allows, several at a time.
 ///
 /// # Errors
 /// As [`allocate`]; `Mismatch` also for a latency axis without measured times.
@@ -45,20 +47,14 @@ pub fn front(
     if !plans[0].missed.is_empty() || smallest <= 0.0 {
         return Ok(plans);
     }
-    for i in 1..points {
+    let at = |i: usize| {
         let limit = largest * (smallest / largest).powf(i as f64 / (points - 1) as f64);
-        let limit = limit.max(smallest);
-        // The plan before is the best within this limit too.
-        if plans.last().is_some_and(|last| of(last) <= limit) {
-            continue;
-        }
         let mut limited = request.clone();
-        limited.budgets.push(on_axis(limit));
-        let plan = allocate(table, &limited)?;
-        if plan.missed.is_empty() {
-            plans.push(plan);
-        }
-    }
+        limited.budgets.push(on_axis(limit.max(smallest)));
+        allocate(table, &limited)
+    };
+    let limited: Result<Vec<Allocation>> = (1..points).into_par_iter().map(at).collect();
+    plans.extend(limited?.into_iter().filter(|plan| plan.missed.is_empty()));
     Ok(undominated(plans, of))
 }
 

@@ -38,6 +38,9 @@ use program::{Goal, Outcome};
 /// The smallest relative distance of loss and bound that counts as one.
 const PROVEN: f64 = 1e-9;
 
+/// A search this long is one without a time limit.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
 /// What a plan must keep to.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -79,7 +82,8 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// How far the loss can be above the least, relative to it; 0 where it is proven least.
+    /// How far the loss can be above the least, relative to it: 0 where it is proven least,
+    /// infinite where nothing is known.
     pub fn gap(&self) -> f64 {
         let distance = self.loss - self.bound;
         if distance <= PROVEN * self.loss.abs() {
@@ -99,7 +103,7 @@ impl Allocation {
 /// `Mismatch` for a latency budget without measured times, a pin that names no layer or bits
 /// that are no choice, and tied layers without a bit-width in common.
 pub fn allocate(table: &Table, request: &Request) -> Result<Allocation> {
-    let deadline = Instant::now() + request.time_limit;
+    let deadline = Instant::now() + request.time_limit.min(LONGEST);
     let problem = Problem::new(table, request)?;
     let (solved, missed) = match solve(&problem, deadline) {
         Some(solved) => (solved, Vec::new()),
@@ -160,7 +164,12 @@ fn prove(problem: &Problem, bounds: &Bounds, mut best: Picks, deadline: Instant)
             break;
         }
         let core = bound::core(problem, bounds, upper, part);
-        let outcome = program::solve(problem, &core, Goal::Loss, Some(&best), remaining(deadline));
+        let time = if part < 1.0 {
+            remaining(deadline) / 2
+        } else {
+            remaining(deadline)
+        };
+        let outcome = program::solve(problem, &core, Goal::Loss, Some(&best), time);
         let mut proven = f64::NEG_INFINITY;
         match outcome {
             Outcome::Found {

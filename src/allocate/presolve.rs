@@ -1,7 +1,7 @@
 //! What can be left out before anything is searched: limits that nothing exceeds, and choices
 //! that another beats in the loss and in every limited resource.
 
-use super::problem::Problem;
+use super::problem::{Problem, Unit};
 use super::row::Row;
 
 /// `problem` without what cannot matter; its best plans keep their loss.
@@ -92,7 +92,7 @@ fn drop_beaten_inputs(problem: &mut Problem) {
     }
 }
 
-fn options_by_layer(unit: &super::problem::Unit) -> Vec<(usize, Vec<usize>)> {
+fn options_by_layer(unit: &Unit) -> Vec<(usize, Vec<usize>)> {
     let of_layer = |(i, &l): (usize, &usize)| (l, unit.options.iter().map(|o| o[i]).collect());
     unit.layers.iter().enumerate().map(of_layer).collect()
 }

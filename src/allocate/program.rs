@@ -63,19 +63,17 @@ pub(crate) fn solve(
         return Outcome::Infeasible;
     }
     let loss_base: f64 = choices.sets.iter().map(|set| least(&set.losses)).sum();
+    let widest = || {
+        choices
+            .sets
+            .iter()
+            .map(|set| spread(&set.losses))
+            .fold(0.0, f64::max)
+    };
     let loss_scale = match (goal, start) {
         (Goal::Excess, _) => 0.0,
         (Goal::Loss, Some(picks)) => SCALE / nonzero(problem.loss(picks) - loss_base),
-        (Goal::Loss, None) => {
-            SCALE
-                / nonzero(
-                    choices
-                        .sets
-                        .iter()
-                        .map(|set| spread(&set.losses))
-                        .fold(0.0, f64::max),
-                )
-        }
+        (Goal::Loss, None) => SCALE / nonzero(widest()),
     };
     let mut linear = Linear::new(OptimizationDirection::Minimize);
     let variables = add_choices(&choices, loss_scale, &mut linear);
@@ -133,53 +131,49 @@ fn add_links(
     variables: &[Vec<Variable>],
     linear: &mut Linear,
 ) {
-    let of_entry: Vec<(Choose, Variable)> = choices
-        .sets
-        .iter()
-        .zip(variables)
-        .flat_map(|(set, v)| set.entries.iter().copied().zip(v.iter().copied()))
-        .collect();
-    let mut products: HashMap<usize, Vec<(usize, usize, Variable, bool)>> = HashMap::new();
-    for (set, v) in choices
+    // (choice, input choice, variable) of each linked layer.
+    let mut products: HashMap<usize, Vec<(usize, usize, Variable)>> = HashMap::new();
+    for (set, of_set) in choices
         .sets
         .iter()
         .zip(variables)
         .filter(|(set, _)| set.linked)
     {
-        for (entry, &v) in set.entries.iter().zip(v) {
+        for (&entry, &variable) in set.entries.iter().zip(of_set) {
             if let Choose::Layer {
                 layer,
                 choice,
                 input,
-            } = *entry
+            } = entry
             {
                 products
                     .entry(layer)
                     .or_default()
-                    .push((choice, input, v, set.whole));
+                    .push((choice, input, variable));
             }
         }
     }
-    for (chosen, variable) in of_entry {
-        let mut tie = |layer: usize, tied: bool, same: &dyn Fn(usize, usize) -> bool| {
-            let Some(of_layer) = products.get(&layer) else {
-                return;
-            };
-            let kept = of_layer.iter().filter(|p| same(p.0, p.1) && !(tied && p.3));
-            let mut sum: Vec<_> = kept.map(|p| (p.2, 1.0)).collect();
-            sum.push((variable, -1.0));
-            linear.add_constraint(sum, ComparisonOp::Eq, 0.0);
+    let mut link = |layer: usize, chosen: Variable, same: &dyn Fn(usize, usize) -> bool| {
+        let Some(of_layer) = products.get(&layer) else {
+            return;
         };
-        match chosen {
+        let marginal = of_layer.iter().filter(|(k, a, _)| same(*k, *a));
+        let mut sum: Vec<_> = marginal.map(|p| (p.2, 1.0)).collect();
+        sum.push((chosen, -1.0));
+        linear.add_constraint(sum, ComparisonOp::Eq, 0.0);
+    };
+    let sets = choices.sets.iter().zip(variables);
+    for (&entry, &chosen) in sets.flat_map(|(set, of_set)| set.entries.iter().zip(of_set)) {
+        match entry {
             Choose::Input { activation, choice } => {
                 for &l in &problem.readers[activation] {
-                    tie(l, false, &|_, a| a == choice);
+                    link(l, chosen, &|_, a| a == choice);
                 }
             }
             Choose::Option { unit, option } => {
                 let unit = &problem.units[unit];
                 for (&l, &choice) in unit.layers.iter().zip(&unit.options[option]) {
-                    tie(l, true, &|k, _| k == choice);
+                    link(l, chosen, &|k, _| k == choice);
                 }
             }
             Choose::Layer { .. } => {}
