@@ -8,6 +8,7 @@
 
 mod adaround;
 mod block;
+mod lattice;
 mod moments;
 mod rounding;
 

@@ -43,47 +43,48 @@ impl Moments {
     /// network gives them, both of `shape` an image.
     pub fn add(&mut self, op: &Op, shape: &[usize], x: &[f32], z: &[f32], images: usize) {
         let len: usize = shape.iter().product();
-        let (groups, depth) = (self.own.len(), self.depth);
-        let patches: Vec<(Vec<f32>, Vec<f32>)> = (0..images)
-            .into_par_iter()
-            .map(|i| {
-                let image = i * len..(i + 1) * len;
-                (
-                    patches(op, shape, &x[image.clone()]),
-                    patches(op, shape, &z[image]),
-                )
-            })
-            .collect();
-        self.patches += patches
-            .iter()
-            .map(|(z, _)| (z.len() / (depth * groups)) as u64)
-            .sum::<u64>();
+        let taps = Taps::new(op, shape);
+        let (depth, n) = (self.depth, taps.positions * images);
+        let of = |all: &'_ [f32], g: usize| -> Vec<f32> {
+            let mut patches = vec![1.0; depth * n];
+            for (i, image) in all.chunks_exact(len).enumerate() {
+                taps.patches(image, g, &mut patches, i * taps.positions, n);
+            }
+            patches
+        };
+        self.patches += n as u64;
         self.own
             .par_iter_mut()
             .zip(&mut self.cross)
             .enumerate()
             .for_each(|(g, (own, cross))| {
-                let mut product = vec![0.0f32; depth * depth];
-                for (x, z) in &patches {
-                    let size = z.len() / groups;
-                    let rows = size / depth;
-                    let part =
-                        |all: &'_ [f32]| -> Vec<f32> { all[g * size..(g + 1) * size].to_vec() };
-                    let (x, z) = (part(x), part(z));
-                    for (left, sum) in [(&z, &mut *own), (&x, &mut *cross)] {
-                        gemm(
-                            MatrixMut::new(&mut product, depth, depth),
-                            0.0,
-                            Matrix::new(left, rows, depth).t(),
-                            Matrix::new(&z, rows, depth),
-                        );
-                        sum.iter_mut()
-                            .zip(&product)
-                            .for_each(|(s, &p)| *s += f64::from(p));
-                    }
-                }
+                let (x, z) = rayon::join(|| of(x, g), || of(z, g));
+                rayon::join(
+                    || add_product(own, depth, &z, &z, n),
+                    || add_product(cross, depth, &x, &z, n),
+                );
             });
     }
+}
+
+/// `sum += a b'`, both `depth` x `n`; strips of rows over threads.
+fn add_product(sum: &mut [f64], depth: usize, a: &[f32], b: &[f32], n: usize) {
+    let strip = depth.div_ceil(rayon::current_num_threads()).max(64);
+    sum.par_chunks_mut(strip * depth)
+        .zip(a.par_chunks(strip * n))
+        .for_each(|(sum, a)| {
+            let rows = sum.len() / depth;
+            let mut product = vec![0.0f32; sum.len()];
+            gemm(
+                MatrixMut::new(&mut product, rows, depth),
+                0.0,
+                Matrix::new(a, rows, n),
+                Matrix::new(b, depth, n).t(),
+            );
+            sum.iter_mut()
+                .zip(&product)
+                .for_each(|(s, &p)| *s += f64::from(p));
+        });
 }
 
 /// Groups, and entries of a patch with its 1.
@@ -96,47 +97,67 @@ fn extents(op: &Op) -> (usize, usize) {
     (groups, op.weight().map_or(0, Tensor::row_len) + 1)
 }
 
-/// The patches of one image, `[group][position][entry]`, each with a 1 appended; entries in the
-/// order of a weight's row.
-fn patches(op: &Op, shape: &[usize], x: &[f32]) -> Vec<f32> {
-    let (groups, depth) = extents(op);
-    let ([channels, h, w], window) = if let Op::Conv(conv) = op {
-        ([shape[0], shape[1], shape[2]], conv.window)
-    } else {
-        ([x.len(), 1, 1], Window::square(1, 1, 0))
-    };
-    let [ho, wo] = window.output(h, w).unwrap_or([0, 0]);
-    let every = (ho * wo).div_ceil(PATCHES_PER_IMAGE);
-    // A step that shares no factor with the width, so that all columns are seen.
-    let every = (every..).find(|k| gcd(*k, wo) == 1).unwrap_or(1);
-    let positions: Vec<[usize; 2]> = (0..ho * wo)
-        .step_by(every)
-        .map(|p| [p / wo, p % wo])
-        .collect();
-    let mut out = vec![0.0; groups * positions.len() * depth];
-    let per_group = channels / groups;
-    for g in 0..groups {
-        for (p, &[oy, ox]) in positions.iter().enumerate() {
-            let patch = &mut out[(g * positions.len() + p) * depth..][..depth];
-            patch[depth - 1] = 1.0;
-            let mut at = 0;
-            for c in g * per_group..(g + 1) * per_group {
-                for ky in 0..window.kernel[0] {
-                    let y = (oy * window.stride[0] + ky * window.dilation[0])
-                        .wrapping_sub(window.pads[0]);
-                    for kx in 0..window.kernel[1] {
-                        let column = (ox * window.stride[1] + kx * window.dilation[1])
-                            .wrapping_sub(window.pads[1]);
-                        if y < h && column < w {
-                            patch[at] = x[(c * h + y) * w + column];
-                        }
-                        at += 1;
-                    }
-                }
+/// Where the entries of a patch lie in a channel's plane.
+struct Taps {
+    /// Entries of a plane.
+    plane: usize,
+    /// Channels of a group.
+    channels: usize,
+    /// Patches taken of an image.
+    positions: usize,
+    /// `[tap][position]`: the place in the plane, or its end for padding.
+    places: Vec<u32>,
+}
+
+impl Taps {
+    fn new(op: &Op, shape: &[usize]) -> Self {
+        let (channels, [h, w], window) = if let Op::Conv(conv) = op {
+            let channels = shape[0] / conv.groups;
+            (channels, [shape[1], shape[2]], conv.window)
+        } else {
+            let unit = Window::square(1, 1, 0);
+            (shape.iter().product(), [1, 1], unit)
+        };
+        let [ho, wo] = window.output(h, w).unwrap_or([0, 0]);
+        let every = (ho * wo).div_ceil(PATCHES_PER_IMAGE);
+        // A step that shares no factor with the width, so that all columns are seen.
+        let every = (every..).find(|k| gcd(*k, wo) == 1).unwrap_or(1);
+        let mut places = Vec::new();
+        let at = |axis: usize, o: usize, k: usize| {
+            (o * window.stride[axis] + k * window.dilation[axis]).wrapping_sub(window.pads[axis])
+        };
+        for ky in 0..window.kernel[0] {
+            for kx in 0..window.kernel[1] {
+                places.extend((0..ho * wo).step_by(every).map(|p| {
+                    let (y, x) = (at(0, p / wo, ky), at(1, p % wo, kx));
+                    let inside = y < h && x < w;
+                    (if inside { y * w + x } else { h * w }) as u32
+                }));
+            }
+        }
+        Self {
+            plane: h * w,
+            channels,
+            positions: (ho * wo).div_ceil(every),
+            places,
+        }
+    }
+
+    /// Writes group `g` of one image's patches to columns `first..` of `to`, `[entry][patch]` with
+    /// `pitch` patches a row; entries are in the order of a weight's row.
+    fn patches(&self, image: &[f32], g: usize, to: &mut [f32], first: usize, pitch: usize) {
+        let mut plane = vec![0.0; self.plane + 1];
+        let mut rows = to.chunks_exact_mut(pitch);
+        for c in g * self.channels..(g + 1) * self.channels {
+            plane[..self.plane].copy_from_slice(&image[c * self.plane..(c + 1) * self.plane]);
+            for (places, row) in self.places.chunks_exact(self.positions).zip(&mut rows) {
+                let row = &mut row[first..first + self.positions];
+                row.iter_mut()
+                    .zip(places)
+                    .for_each(|(to, &p)| *to = plane[p as usize]);
             }
         }
     }
-    out
 }
 
 fn gcd(a: usize, b: usize) -> usize {
