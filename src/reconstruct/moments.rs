@@ -21,6 +21,8 @@ pub struct Moments {
     pub cross: Vec<Vec<f64>>,
     /// Patches that were summed.
     pub patches: u64,
+    /// Images that they were taken from.
+    pub images: u64,
 }
 
 /// Patches taken of one image at most: beyond, every k-th position is left out.
@@ -36,6 +38,7 @@ impl Moments {
             own: zero(),
             cross: zero(),
             patches: 0,
+            images: 0,
         }
     }
 
@@ -53,6 +56,7 @@ impl Moments {
             patches
         };
         self.patches += n as u64;
+        self.images += images as u64;
         self.own
             .par_iter_mut()
             .zip(&mut self.cross)
