@@ -1,0 +1,74 @@
+//! A figure: what was measured, beside what was asked.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// What a figure must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked {
+    AtMost(f64),
+    AtLeast(f64),
+    /// Reported; nothing is asked.
+    Nothing,
+}
+
+/// Figures on the terminal and, if wished, in a CSV file.
+pub(crate) struct Record {
+    file: Option<File>,
+    missed: usize,
+    met: usize,
+}
+
+impl Record {
+    pub(crate) fn new(path: Option<&Path>) -> Result<Self, Box<dyn Error>> {
+        let mut file = path.map(File::create).transpose()?;
+        if let Some(file) = &mut file {
+            writeln!(file, "network,figure,measured,unit,asked,met")?;
+        }
+        Ok(Self {
+            file,
+            missed: 0,
+            met: 0,
+        })
+    }
+
+    /// Adds a figure.
+    pub(crate) fn add(
+        &mut self,
+        network: &str,
+        figure: &str,
+        (measured, unit): (f64, &str),
+        asked: Asked,
+    ) -> Result<(), Box<dyn Error>> {
+        let (text, met) = match asked {
+            Asked::AtMost(limit) => (format!("<= {limit}"), Some(measured <= limit + 1e-9)),
+            Asked::AtLeast(limit) => (format!(">= {limit}"), Some(measured >= limit - 1e-9)),
+            Asked::Nothing => (String::new(), None),
+        };
+        let verdict = match met {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "",
+        };
+        self.met += usize::from(met == Some(true));
+        self.missed += usize::from(met == Some(false));
+        let precise = if measured.abs() < 0.01 {
+            format!("{measured:.2e}")
+        } else {
+            format!("{measured:.3}")
+        };
+        println!("{network:<12} {figure:<58} {precise:>10} {unit:<8} {text:<10} {verdict}");
+        if let Some(file) = &mut self.file {
+            writeln!(file, "{network},{figure},{precise},{unit},{text},{verdict}")?;
+        }
+        Ok(())
+    }
+
+    /// The closing line; says whether every figure was reached.
+    pub(crate) fn close(self) -> Result<bool, Box<dyn Error>> {
+        println!("{} figures reached, {} fell short", self.met, self.missed);
+        Ok(self.missed == 0)
+    }
+}

@@ -1,0 +1,218 @@
+//! Quantized networks at the points asked for, run by the engine on every test image.
+
+use std::error::Error;
+
+use exbit::reconstruct::{Descent, Rounding};
+use exbit::{Options, Pin, Quantization, quantize};
+use exbit_kernels::Bits;
+
+use crate::case::{Case, Name};
+use crate::figure::{Asked, Record};
+use crate::trial::Answers;
+
+/// A point: what the weights and the activations may have, and the budget.
+struct Point<'a> {
+    text: &'a str,
+    weights: &'a [u8],
+    activations: &'a [u8],
+    budgets: &'a [&'a str],
+    keep: &'a [&'a str],
+    rounding: Rounding,
+}
+
+const ALL: &[u8] = &[2, 3, 4, 5, 6, 7, 8];
+const EIGHT: &[u8] = &[8];
+
+impl Point<'_> {
+    const COMPRESSED: Point<'static> = Point {
+        text: "8x",
+        weights: ALL,
+        activations: EIGHT,
+        budgets: &["weights=8x"],
+        keep: &[],
+        rounding: Rounding::Moments,
+    };
+
+    fn quantize(&self, case: &Case) -> Result<Quantization, Box<dyn Error>> {
+        let bits = |all: &[u8]| all.iter().filter_map(|&b| Bits::new(b)).collect();
+        let mut options = Options {
+            rounding: self.rounding,
+            ..Options::default()
+        };
+        options.candidates.weights = bits(self.weights);
+        options.candidates.activations = bits(self.activations);
+        for budget in self.budgets {
+            options.request.budgets.push(budget.parse()?);
+        }
+        for pin in self.keep {
+            options.candidates.weights = bits(ALL);
+            options.candidates.activations = bits(&[4, 8]);
+            options.request.pins.push(pin.parse::<Pin>()?);
+        }
+        let samples = case.samples(case.images);
+        Ok(quantize(
+            &case.model,
+            &samples,
+            case.input(),
+            None,
+            &options,
+            &mut |_| {},
+        )?)
+    }
+
+    /// Measures it; gives top-1.
+    fn measure(
+        &self,
+        case: &Case,
+        float: &Answers,
+        record: &mut Record,
+        most: Option<f64>,
+    ) -> Result<f64, Box<dyn Error>> {
+        let name = case.name.text();
+        let done = self.quantize(case)?;
+        let answers = Answers::integer(case, &done.program)?;
+        let mut add = |what: &str, value: f64, unit: &str, asked| {
+            record.add(
+                name,
+                &format!("{}: {what}", self.text),
+                (value, unit),
+                asked,
+            )
+        };
+        let lost = float.top1() - answers.top1();
+        add("top-1", answers.top1(), "%", Asked::Nothing)?;
+        add(
+            "points below float",
+            lost,
+            "points",
+            most.map_or(Asked::Nothing, Asked::AtMost),
+        )?;
+        add(
+            "agreement with float",
+            answers.agreement(float),
+            "%",
+            Asked::Nothing,
+        )?;
+        add(
+            "mean cross-entropy",
+            answers.mean_cross_entropy(),
+            "nats",
+            Asked::Nothing,
+        )?;
+        let seconds = |stage: &str| -> f64 {
+            done.times
+                .iter()
+                .filter(|t| t.0 == stage)
+                .map(|t| t.1.as_secs_f64())
+                .sum()
+        };
+        add(
+            "reconstruction",
+            seconds("reconstruct"),
+            "s",
+            Asked::Nothing,
+        )?;
+        Ok(answers.top1())
+    }
+}
+
+pub(crate) fn w8a8(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let float = Answers::float(case)?;
+    let most = if case.name.is_cifar() { 0.10 } else { 0.5 };
+    let point = Point {
+        text: "W8A8",
+        weights: EIGHT,
+        budgets: &[],
+        ..Point::COMPRESSED
+    };
+    point.measure(case, &float, record, Some(most)).map(drop)
+}
+
+fn compressed_most(name: Name) -> f64 {
+    match name {
+        Name::Resnet20 | Name::Resnet56 => 0.40,
+        Name::Mobilenet => 0.49,
+        Name::Lite0 => 1.0,
+    }
+}
+
+pub(crate) fn compressed(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let float = Answers::float(case)?;
+    let most = compressed_most(case.name);
+    Point::COMPRESSED
+        .measure(case, &float, record, Some(most))
+        .map(drop)
+}
+
+pub(crate) fn full(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let float = Answers::float(case)?;
+    let most = compressed_most(case.name);
+    let rounding = Rounding::Blocks(Descent::default());
+    let point = Point {
+        text: "8x, effort full",
+        rounding,
+        ..Point::COMPRESSED
+    };
+    point.measure(case, &float, record, Some(most)).map(drop)
+}
+
+pub(crate) fn mixed(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let float = Answers::float(case)?;
+    for (uniform, mixed, bits, budget) in [
+        ("uniform 4 bits", "mixed 4 bits", 4, "weights=4bits"),
+        ("uniform 3 bits", "mixed 3 bits", 3, "weights=3bits"),
+    ] {
+        let point = Point {
+            text: uniform,
+            weights: &[bits],
+            budgets: &[],
+            ..Point::COMPRESSED
+        };
+        let uniform = point.measure(case, &float, record, None)?;
+        let point = Point {
+            text: mixed,
+            budgets: &[budget],
+            ..Point::COMPRESSED
+        };
+        let mixed = point.measure(case, &float, record, None)?;
+        let what = format!("mixed above uniform, {bits} bits");
+        record.add(
+            case.name.text(),
+            &what,
+            (mixed - uniform, "points"),
+            Asked::AtLeast(0.0),
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn further(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let float = Answers::float(case)?;
+    for (text, budgets, rounding) in [
+        ("12x, nearest", &["weights=12x"][..], Rounding::Nearest),
+        ("12x", &["weights=12x"], Rounding::Moments),
+    ] {
+        let point = Point {
+            text,
+            budgets,
+            rounding,
+            ..Point::COMPRESSED
+        };
+        point.measure(case, &float, record, None)?;
+    }
+    for (text, rounding) in [
+        ("W4A4, first and last 8x8, nearest", Rounding::Nearest),
+        ("W4A4, first and last 8x8", Rounding::Moments),
+    ] {
+        let keep = &["*=w4a4", "first=w8a8", "last=w8a8"];
+        let point = Point {
+            text,
+            budgets: &[],
+            keep,
+            rounding,
+            ..Point::COMPRESSED
+        };
+        point.measure(case, &float, record, None)?;
+    }
+    Ok(())
+}
