@@ -17,7 +17,7 @@ use crate::cost::{Choice, Precisions, Sizes, Table};
 use crate::plan::Plan;
 use crate::prepare::{Network, equalize, prepare};
 use crate::quantized::Quantized;
-use crate::reconstruct::{Rounding, reconstruct};
+use crate::reconstruct::{Rounding, gains, reconstruct};
 use crate::samples::Samples;
 use crate::sensitivity::{Candidates, Metric, Sensitivity, measure};
 use crate::{Result, lower, sizes};
@@ -125,8 +125,8 @@ pub fn quantize(
     let (table, allocation, precisions) = match plan {
         Some(plan) => (None, None, plan.precisions(&sizes)?),
         None => {
-            let passes = passes(&network, options);
-            let sensitivity = work.stage("sensitivity", images * passes, |more| {
+            let (layers, passes) = (network.layers().len(), passes(&network, options));
+            let mut sensitivity = work.stage("sensitivity", images * passes, |more| {
                 let (candidates, metric) = (&options.candidates, options.metric);
                 measure(
                     &network,
@@ -138,6 +138,13 @@ pub fn quantize(
                     more,
                 )
             })?;
+            let gains = work.stage("gains", layers, |more| match options.rounding {
+                Rounding::Nearest => Ok(vec![1.0; layers]),
+                Rounding::Moments | Rounding::Blocks(_) => gains(&network, samples, more),
+            })?;
+            for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
+                losses.iter_mut().for_each(|loss| *loss *= gain);
+            }
             let table = table(&sizes, &sensitivity, &options.candidates)?;
             let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
             let precisions = allocation.precisions.clone();

@@ -17,14 +17,18 @@ pub(crate) enum Name {
     Lite0,
 }
 
+/// Images that are scored in place of test images, at most.
+const HELD_OUT: usize = 5000;
+
 pub(crate) struct Case {
     pub(crate) name: Name,
     pub(crate) model: Model,
     pub(crate) preprocess: Preprocess,
     /// Images to calibrate on; none of them is scored.
     pub(crate) calibration: DataSet,
-    /// Images to score.
+    /// Images to score, and which of them.
     pub(crate) test: DataSet,
+    pub(crate) scored: Vec<usize>,
     /// The folder of PyTorch's answers.
     pub(crate) reference: PathBuf,
     /// Top-1 in percent and, of the reference's own pixels, the right answers.
@@ -62,7 +66,14 @@ impl Name {
 }
 
 impl Case {
-    pub(crate) fn open(name: Name, shared: &Path, cifar: &Path) -> Result<Self, Box<dyn Error>> {
+    /// With `held_out`, calibration images that calibration leaves alone are scored instead of test
+    /// images: that is where settings are chosen.
+    pub(crate) fn open(
+        name: Name,
+        shared: &Path,
+        cifar: &Path,
+        held_out: bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let (file, preprocess, float_top1) = match name {
             Name::Resnet20 => ("resnet20_cifar10.onnx", CIFAR10, 91.73),
             Name::Resnet56 => ("resnet56_cifar10.onnx", CIFAR10, 93.39),
@@ -70,22 +81,32 @@ impl Case {
             Name::Lite0 => ("efficientnet_lite0.onnx", LITE0, 82.62),
         };
         let data = shared.join("data");
-        let (calibration, test) = if name.is_cifar() {
-            (
-                DataSet::open(cifar, Split::Train)?,
-                DataSet::open(cifar, Split::Test)?,
-            )
+        let (train, judge) = if name.is_cifar() {
+            (cifar.to_owned(), cifar.to_owned())
         } else {
-            let open = |folder: &str, split| DataSet::open(data.join(folder), split);
-            (
-                open("imagenet_calib", Split::Train)?,
-                open("imagenet_val650", Split::Test)?,
-            )
+            (data.join("imagenet_calib"), data.join("imagenet_val650"))
         };
-        let images = if name.is_cifar() {
-            1024
+        let calibration = DataSet::open(&train, Split::Train)?;
+        let test = if held_out {
+            DataSet::open(&train, Split::Train)?
         } else {
-            calibration.len()
+            DataSet::open(&judge, Split::Test)?
+        };
+        let images = match (name.is_cifar(), held_out) {
+            (true, _) => 1024,
+            (false, true) => calibration.len() / 2,
+            (false, false) => calibration.len(),
+        };
+        let scored = if held_out {
+            let taken = spread(calibration.len(), images, 0);
+            let free = |i: &usize| taken.binary_search(i).is_err();
+            let left: Vec<usize> = (0..calibration.len()).filter(free).collect();
+            spread(left.len(), HELD_OUT, 0)
+                .into_iter()
+                .map(|i| left[i])
+                .collect()
+        } else {
+            (0..test.len()).collect()
         };
         Ok(Self {
             name,
@@ -93,6 +114,7 @@ impl Case {
             preprocess: Preprocess::from_toml(preprocess)?,
             calibration,
             test,
+            scored,
             reference: shared.join("reference"),
             float_top1,
             images,

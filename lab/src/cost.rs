@@ -33,7 +33,7 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
         if peaks.len() < 2 {
             continue;
         }
-        let stages = ["sensitivity", "allocate"];
+        let stages = ["sensitivity", "gains", "allocate"];
         let seconds = |wanted: &[&str]| -> f64 {
             let times = done.times.iter().filter(|t| wanted.contains(&t.0));
             times.map(|t| t.1.as_secs_f64()).sum()

@@ -31,7 +31,7 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
     )?;
     let simulator = Simulator::new(&done.network, &done.quantized)?;
     let reference = Answers::integer(case, &done.program)?;
-    let all: Vec<usize> = (0..case.test.len()).collect();
+    let all = case.scored.clone();
     let (mut simulated, mut compared) = (Vec::new(), 0);
     for batch in case.test.batches(&case.preprocess, all.clone(), BATCH) {
         let batch = batch?;

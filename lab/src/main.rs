@@ -39,6 +39,9 @@ struct Arguments {
     /// Write the figures here as CSV too
     #[arg(long)]
     record: Option<PathBuf>,
+    /// Score calibration images that calibration leaves alone: to choose settings by
+    #[arg(long)]
+    held_out: bool,
     /// What to measure
     #[arg(value_enum, required = true)]
     checks: Vec<Check>,
@@ -92,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         &arguments.networks
     };
     for &name in names {
-        let case = Case::open(name, &arguments.shared, &cifar)?;
+        let case = Case::open(name, &arguments.shared, &cifar, arguments.held_out)?;
         for check in &arguments.checks {
             match check {
                 Check::Import => import::check(&case, &mut record)?,

@@ -44,8 +44,10 @@ impl Answers {
         mut run: impl FnMut(&Batch) -> Result<Vec<f32>, Box<dyn Error>>,
     ) -> Result<Self, Box<dyn Error>> {
         let (mut logits, mut labels) = (Vec::new(), Vec::new());
-        let all: Vec<usize> = (0..case.test.len()).collect();
-        for batch in case.test.batches(&case.preprocess, all, BATCH) {
+        for batch in case
+            .test
+            .batches(&case.preprocess, case.scored.clone(), BATCH)
+        {
             let batch = batch?;
             logits.extend(run(&batch)?);
             labels.extend(batch.labels.unwrap_or_default());

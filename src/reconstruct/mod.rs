@@ -8,6 +8,7 @@
 
 mod adaround;
 mod block;
+mod gain;
 mod lattice;
 mod moments;
 mod rounding;
@@ -20,6 +21,7 @@ use exbit_model::{Conv, Linear, Model, NodeId, Op, Tensor, ValueId};
 
 pub use adaround::Descent;
 pub use block::{Block, blocks, cuts};
+pub use gain::gains;
 pub use moments::Moments;
 pub use rounding::round;
 

@@ -164,6 +164,24 @@ impl Problem {
     }
 }
 
+/// The error of nearest-plane codes relative to that of nearest codes, summed over groups.
+pub(super) fn gain(moments: &Moments) -> f64 {
+    let (mut plane, mut nearest) = (0.0, 0.0);
+    for g in 0..moments.own.len() {
+        let problem = Problem::new(moments, g);
+        let sides = problem.factor.l_dirty().diagonal();
+        let d = sides.len() as f64;
+        plane += (2.0 / d * sides.iter().map(|l| l.ln()).sum::<f64>()).exp();
+        nearest += problem
+            .importance
+            .iter()
+            .map(|&h| f64::from(h))
+            .sum::<f64>()
+            / d;
+    }
+    (plane / nearest).clamp(1e-6, 1.0)
+}
+
 /// How far `S` must be shrunk towards its diagonal before its inverse can be trusted: the
 /// oracle-approximating shrinkage of Chen et al. (2010), of the correlations rather than of `S`,
 /// from as many samples as [`samples`] counts. `entry` gives `S_ij`.
