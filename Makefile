@@ -1,5 +1,6 @@
 # check: everything before a commit. fix: what tools can mend. test: as in the README.
-.PHONY: check fix test docs
+# real: every figure on real data, hours; needs ../shared (see lab/).
+.PHONY: check fix test docs real
 
 check:
 	cargo fmt --all --check
@@ -17,3 +18,6 @@ test:
 
 docs:
 	cargo doc --workspace --no-deps --open
+
+real:
+	cargo run --release -p exbit-lab -- --record lab/records/all.csv import w8a8 compressed mixed further full equality cost
