@@ -48,11 +48,10 @@ fn a_budget_is_kept_and_a_plan_rebuilds_the_program() {
         let allocation = done.allocation.as_ref().unwrap();
         assert!(allocation.missed.is_empty(), "{}", model.name());
         let float: u64 = done.sizes.layers().iter().map(|l| 4 * l.weights).sum();
-        assert!(
-            6 * allocation.cost.weight_bytes <= float,
-            "{}",
-            model.name()
-        );
+        // Every layer may round its share up to a whole byte.
+        let layers = done.sizes.layers().len() as u64;
+        let bytes = allocation.cost.weight_bytes;
+        assert!(6 * bytes <= float + 6 * layers, "{}: {bytes}", model.name());
         let plan = Plan::parse(&done.plan.to_string()).unwrap();
         let again = run(&model, Some(&plan), "weights=6x", Rounding::Moments);
         assert_eq!(

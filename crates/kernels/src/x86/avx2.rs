@@ -290,7 +290,7 @@ fn clip(sums: &[[__m256i; 2]], first: usize, out: &mut ClipOut<'_>) {
             round(t)
         });
         let words =
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(codes[0], codes[1]));
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(codes[0], codes[1]));
         let (low, high) = (
             _mm256_castsi256_si128(words),
             _mm256_extracti128_si256::<1>(words),

@@ -226,8 +226,8 @@ fn pack(v: [__m512i; 4]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn pack_lanes(v: [__m512i; 4]) -> __m512i {
     let (low, high) = (
-        _mm512_packus_epi32(v[0], v[1]),
-        _mm512_packus_epi32(v[2], v[3]),
+        _mm512_packs_epi32(v[0], v[1]),
+        _mm512_packs_epi32(v[2], v[3]),
     );
     _mm512_packus_epi16(low, high)
 }

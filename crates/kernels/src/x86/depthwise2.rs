@@ -234,8 +234,8 @@ impl Clip {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store(&self, [s, t, u, v]: [__m256i; 4], x: usize, out: &mut ClipOut<'_>) {
-        let low = _mm256_packus_epi32(self.round(s, 0), self.round(t, 1));
-        let high = _mm256_packus_epi32(self.round(u, 2), self.round(v, 3));
+        let low = _mm256_packs_epi32(self.round(s, 0), self.round(t, 1));
+        let high = _mm256_packs_epi32(self.round(u, 2), self.round(v, 3));
         let packed = _mm256_min_epu8(_mm256_packus_epi16(low, high), self.hi);
         let packed = bytes(_mm256_max_epu8(packed, self.lo));
         let at = x * self.channels + self.first;
