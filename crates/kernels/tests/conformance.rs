@@ -144,7 +144,16 @@ fn check(case: &Case, random: &mut Random) {
     let size = f32::from(hi.max(1)) * f32::from(input.bits.levels());
     let size = size * (shape.depth() as f32).sqrt() * input.scale;
     // Now and then sums that 16 or 32 bits do not hold: a hostile Program may ask for them.
-    let far = [1.0, 1.0, 1.0, 1.0, 1.0, 1e3, -1e5, [1e5, 1e12][random.below(2)]];
+    let far = [
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+        1e3,
+        -1e5,
+        [1e5, 1e12][random.below(2)],
+    ];
     let mut factor = || random.of(&far) * random.real(0.2, 1.0);
     let scale: Vec<f32> = (0..out).map(|_| factor() / size).collect();
     let bias: Vec<f32> = (0..out).map(|_| random.real(-0.2, 0.2)).collect();

@@ -125,6 +125,14 @@ fn decode_png(bytes: &[u8]) -> Result<Pixels> {
     let (height, width) = (header.height as usize, header.width as usize);
     check_size(height, width)?;
     let mut reader = decoder.read_info().map_err(malformed)?;
+    // png 0.18.1 panics on such a palette once it decodes (image-png#694).
+    let palette = reader.info().palette.as_ref().map_or(0, |p| p.len());
+    if !palette.is_multiple_of(3) {
+        return Err(self::malformed(
+            "PNG",
+            format!("a palette of {palette} bytes"),
+        ));
+    }
     let samples = reader.output_color_type().0.samples();
     let mut levels = vec![0; height * width * samples];
     reader.next_frame(&mut levels).map_err(malformed)?;
@@ -283,6 +291,26 @@ mod tests {
         !bytes
             .iter()
             .fold(!0u32, |sum, &b| (0..8).fold(sum ^ u32::from(b), step))
+    }
+
+    #[test]
+    fn a_palette_of_broken_colours_is_an_error() {
+        let indexed = |palette: &[u8]| {
+            let mut out = Vec::new();
+            let mut encoder = png::Encoder::new(&mut out, 2, 1);
+            encoder.set_color(png::ColorType::Indexed);
+            encoder.set_palette(palette);
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_image_data(&[1, 0]).unwrap();
+            drop(writer);
+            decode(&out)
+        };
+        let pixels = indexed(&[1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!(pixels.bytes(), [4, 5, 6, 1, 2, 3]);
+        for palette in [&[1, 2, 3, 4][..], &[1, 2, 3, 4, 5]] {
+            let e = indexed(palette).unwrap_err().to_string();
+            assert!(e.contains("palette"), "{e}");
+        }
     }
 
     #[test]
