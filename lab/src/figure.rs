@@ -62,7 +62,10 @@ impl Record {
         println!("{network:<12} {figure:<58} {precise:>10} {unit:<8} {text:<10} {verdict}");
         if let Some(file) = &mut self.file {
             // Some figures have commas in their names; none has a quote.
-            writeln!(file, "{network},\"{figure}\",{precise},{unit},{text},{verdict}")?;
+            writeln!(
+                file,
+                "{network},\"{figure}\",{precise},{unit},{text},{verdict}"
+            )?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! The network is walked block by block with a pool of images at the boundary: `x`, what the float
 //! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so that
 //! on `z` it gives what the float layer gives on `x`, which takes back errors made before it. The
-//! pool's size is bounded in bytes, so memory does not grow with the number of images.
+//! pool lies on disk, so that memory does not grow with the number of images.
 
 mod adaround;
 mod block;
@@ -12,6 +12,7 @@ mod gain;
 mod lattice;
 mod moments;
 mod rounding;
+mod shelf;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use gain::gains;
 pub use moments::Moments;
 pub use rounding::round;
 
+use self::shelf::Shelf;
 use crate::Result;
 use crate::prepare::Network;
 use crate::quantized::{Quantized, QuantizedLayer, set_layer};
@@ -45,8 +47,8 @@ pub enum Rounding {
 /// Images that a pass takes at once.
 const BATCH: usize = 16;
 
-/// Bytes that the pool of images at a block's boundary may take.
-const POOL_BYTES: usize = 1 << 30;
+/// Bytes of images that a descent, which takes them in random order, holds in memory.
+const DESCENT_BYTES: usize = 1 << 29;
 
 /// Chooses codes of `bits` for every layer; activations go onto `grids`. `progress` hears of each
 /// layer as it is done.
@@ -83,14 +85,14 @@ pub fn reconstruct(
             found.push((id, rounded, weight, layer));
             progress(1);
         }
-        pool.advance_float(&block);
+        pool.advance_float(&block)?;
         if let Rounding::Blocks(how) = &rounding {
             let mut open: Vec<_> = found
                 .iter()
                 .filter(|(.., layer)| layer.weight.bits.get() > 1)
                 .map(|(_, node, weight, layer)| (*node, weight.data().to_vec(), layer.clone()))
                 .collect();
-            pool.descend(&mut block.rounded, &mut open, how);
+            pool.descend(&mut block.rounded, &mut open, how)?;
             for (node, _, layer) in open {
                 found
                     .iter_mut()
@@ -99,7 +101,7 @@ pub fn reconstruct(
             }
         }
         layers.extend(found.into_iter().map(|(id, _, _, layer)| (id, layer)));
-        pool.advance_rounded(&block);
+        pool.advance_rounded(&block)?;
     }
     Ok(Quantized {
         layers,
@@ -125,36 +127,34 @@ fn parameters(op: &Op) -> (Tensor, Vec<f32>) {
     Default::default()
 }
 
-/// Images at a block's boundary.
+/// Images at a block's boundary, on disk.
 struct Pool {
-    /// What the float network has there, and what the quantized network has: one vector a batch.
-    batches: Vec<(usize, Vec<f32>, Vec<f32>)>,
+    /// Of each batch.
+    images: Vec<usize>,
+    /// What the float network has there, a vector a batch.
+    x: Shelf,
+    /// What the quantized network has.
+    z: Shelf,
 }
 
 impl Pool {
     fn new(network: &Network, grids: &BTreeMap<ValueId, Grid>, samples: &Samples) -> Result<Self> {
-        let model = &network.model;
-        let widest = cuts(network)
-            .iter()
-            .map(|&v| model.value(v).len())
-            .max()
-            .unwrap_or(1);
-        let most = (POOL_BYTES / (widest * 2 * size_of::<f32>())).max(BATCH);
-        let mut batches = Vec::new();
-        let mut images = 0;
+        let mut pool = Self {
+            images: Vec::new(),
+            x: Shelf::new()?,
+            z: Shelf::new()?,
+        };
         for batch in samples.batches(BATCH) {
-            if images >= most {
-                break;
+            let mut batch = batch?;
+            pool.images.push(batch.images);
+            pool.x.push(&batch.x)?;
+            if let Some(grid) = grids.get(&network.model.input()) {
+                let rounded = |x: &mut f32| *x = grid.value(grid.code(*x));
+                batch.x.iter_mut().for_each(rounded);
             }
-            let batch = batch?;
-            images += batch.images;
-            let mut z = batch.x.clone();
-            if let Some(grid) = grids.get(&model.input()) {
-                z.iter_mut().for_each(|z| *z = grid.value(grid.code(*z)));
-            }
-            batches.push((batch.images, batch.x, z));
+            pool.z.push(&batch.x)?;
         }
-        Ok(Self { batches })
+        Ok(pool)
     }
 
     /// The moments of what a layer of `block` reads.
@@ -164,43 +164,58 @@ impl Pool {
         let shape = &block.float.value(read).shape;
         let (before, after) = (until(&block.float, float)?, until(&block.rounded, rounded)?);
         let mut moments = Moments::new(op);
-        for (images, x, z) in &self.batches {
-            let (x, z) = (infer(&before, x, *images), infer(&after, z, *images));
-            moments.add(op, shape, &x, &z, *images);
+        for ((x, z), &images) in self.x.each()?.zip(self.z.each()?).zip(&self.images) {
+            let (x, z) = (infer(&before, &x?, images), infer(&after, &z?, images));
+            moments.add(op, shape, &x, &z, images);
         }
         Ok(moments)
     }
 
     /// Takes the float side of every image to the end of `block`.
-    fn advance_float(&mut self, block: &Block) {
-        for (images, x, _) in &mut self.batches {
-            *x = infer(&block.float, x, *images);
-        }
+    fn advance_float(&mut self, block: &Block) -> Result<()> {
+        self.x = advanced(&self.x, &block.float, &self.images)?;
+        Ok(())
     }
 
     /// Takes the quantized side after it.
-    fn advance_rounded(&mut self, block: &Block) {
-        for (images, _, z) in &mut self.batches {
-            *z = infer(&block.rounded, z, *images);
-        }
+    fn advance_rounded(&mut self, block: &Block) -> Result<()> {
+        self.z = advanced(&self.z, &block.rounded, &self.images)?;
+        Ok(())
     }
 
+    /// Descends over as many images as [`DESCENT_BYTES`] hold.
     fn descend(
         &self,
         rounded: &mut Model,
         layers: &mut [(NodeId, Vec<f32>, QuantizedLayer)],
         how: &Descent,
-    ) {
-        let y: Vec<f32> = self.batches.iter().flat_map(|b| &b.1).copied().collect();
-        let z: Vec<f32> = self.batches.iter().flat_map(|b| &b.2).copied().collect();
-        let images = self.batches.iter().map(|b| b.0).sum();
+    ) -> Result<()> {
+        let (mut y, mut z, mut images) = (Vec::new(), Vec::new(), 0);
+        for ((after, before), &more) in self.x.each()?.zip(self.z.each()?).zip(&self.images) {
+            if size_of_val(y.as_slice()) + size_of_val(z.as_slice()) > DESCENT_BYTES {
+                break;
+            }
+            y.extend(after?);
+            z.extend(before?);
+            images += more;
+        }
         let pairs = adaround::Pairs {
             z: &z,
             y: &y,
             images,
         };
         adaround::descend(rounded, layers, pairs, how);
+        Ok(())
     }
+}
+
+/// What `model` makes of each batch of `shelf`.
+fn advanced(shelf: &Shelf, model: &Model, images: &[usize]) -> Result<Shelf> {
+    let mut next = Shelf::new()?;
+    for (x, &images) in shelf.each()?.zip(images) {
+        next.push(&infer(model, &x?, images))?;
+    }
+    Ok(next)
 }
 
 /// The part of `model` that computes what `node` reads.
