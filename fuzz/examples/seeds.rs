@@ -199,7 +199,12 @@ fn records() -> Files {
 
 fn images(here: &Path) -> Result<Files> {
     let mut files = Files::new();
-    for name in ["ramp.jpg", "ramp_grey.jpg", "ramp_progressive.jpg"] {
+    for name in [
+        "ramp.jpg",
+        "ramp_cmyk.jpg",
+        "ramp_grey.jpg",
+        "ramp_progressive.jpg",
+    ] {
         files.push(fs::read(
             here.join("../crates/model/src/data/fixtures").join(name),
         )?);

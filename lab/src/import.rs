@@ -13,13 +13,8 @@ use crate::trial::Answers;
 pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let name = case.name.text();
     let answers = Answers::float(case)?;
-    // Exactly on CIFAR-10, whose pixels are the same; within one image where a JPEG is decoded.
-    let one = 100.0 / case.test.len() as f64;
-    let slack = if case.name.is_cifar() {
-        0.005
-    } else {
-        one + 0.005
-    };
+    // Two digits are known, of the very same pixels.
+    let slack = 0.005;
     let distance = (answers.top1() - case.float_top1).abs();
     record.add(name, "float top-1", (answers.top1(), "%"), Asked::Nothing)?;
     record.add(
@@ -34,21 +29,16 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
         (answers.mean_cross_entropy(), "nats"),
         Asked::Nothing,
     )?;
-    let asked = if case.name.is_cifar() {
-        Asked::AtMost(1e-4)
-    } else {
-        Asked::Nothing
-    };
     let distance = logits_distance(case)?;
     record.add(
         name,
         "logits of the first images, largest distance",
         (distance, ""),
-        asked,
+        Asked::AtMost(1e-4),
     )
 }
 
-/// The largest distance from the reference's logits; for JPEG it has the decoders' in it.
+/// The largest distance from the reference's logits.
 fn logits_distance(case: &Case) -> Result<f64, Box<dyn Error>> {
     let bytes = fs::read(case.reference.join("logits.safetensors"))?;
     let file = SafeTensors::deserialize(&bytes)?;

@@ -213,13 +213,14 @@ mod tests {
         out
     }
 
-    fn files() -> [Vec<u8>; 5] {
+    fn files() -> [Vec<u8>; 6] {
         [
             png(3, &ramp()),
             webp(),
             include_bytes!("fixtures/ramp.jpg").to_vec(),
             include_bytes!("fixtures/ramp_progressive.jpg").to_vec(),
             include_bytes!("fixtures/ramp_grey.jpg").to_vec(),
+            include_bytes!("fixtures/ramp_cmyk.jpg").to_vec(),
         ]
     }
 
