@@ -31,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) scored: Vec<usize>,
     /// The folder of PyTorch's answers.
     pub(crate) reference: PathBuf,
-    /// Top-1 in percent and, of the reference's own pixels, the right answers.
+    /// PyTorch's top-1 on the test images, percent.
     pub(crate) float_top1: f64,
     /// How many images of the calibration set are taken.
     pub(crate) images: usize,

@@ -40,10 +40,10 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
         simulated.extend(simulator.run(codes, count).output);
         compared += count;
     }
-    let mut unequal = |what: &str, logits: &[f32]| {
+    let mut unequal = |what: &str, images: usize, logits: &[f32]| {
         let pairs = logits.iter().zip(&reference.logits);
         let differ = pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-        let what = format!("{what}: logits that differ, {compared} images");
+        let what = format!("{what}: logits that differ, {images} images");
         record.add(
             case.name.text(),
             &what,
@@ -51,7 +51,7 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
             Asked::AtMost(0.0),
         )
     };
-    unequal("simulation and engine", &simulated)?;
+    unequal("simulation and engine", compared, &simulated)?;
     let first: Vec<usize> = all.into_iter().take(SINGLE).collect();
     let pixels = case.test.batch(&case.preprocess, &first)?.pixels;
     for isa in present_isas() {
@@ -60,10 +60,8 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
         for image in pixels.chunks_exact(session.input_len()) {
             logits.extend_from_slice(session.run(image)?);
         }
-        unequal(
-            &format!("{isa}, batches of 1, first {}", first.len()),
-            &logits,
-        )?;
+        let what = format!("{isa} one by one and the batches");
+        unequal(&what, first.len(), &logits)?;
     }
     let len = case.model.value(case.model.input()).len();
     let (codes, differ) = codes_that_differ(&done, &simulator, &pixels[..STEPS * len])?;

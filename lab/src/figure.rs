@@ -1,9 +1,8 @@
 //! A figure: what was measured, beside what was asked.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// What a figure must be.
 #[derive(Clone, Copy, Debug)]
@@ -14,21 +13,27 @@ pub(crate) enum Asked {
     Nothing,
 }
 
-/// Figures on the terminal and, if wished, in a CSV file.
+/// Figures on the terminal and, if wished, in a CSV file, where each replaces what was measured
+/// before under its name.
 pub(crate) struct Record {
-    file: Option<File>,
+    file: Option<PathBuf>,
+    lines: Vec<String>,
     missed: usize,
     met: usize,
 }
 
+const HEADER: &str = "network,figure,measured,unit,asked,met";
+
 impl Record {
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Box<dyn Error>> {
-        let mut file = path.map(File::create).transpose()?;
-        if let Some(file) = &mut file {
-            writeln!(file, "network,figure,measured,unit,asked,met")?;
-        }
+        let text = match path {
+            Some(path) if path.exists() => fs::read_to_string(path)?,
+            _ => String::new(),
+        };
+        let lines = text.lines().skip(1).map(str::to_owned).collect();
         Ok(Self {
-            file,
+            file: path.map(Path::to_owned),
+            lines,
             missed: 0,
             met: 0,
         })
@@ -60,12 +65,15 @@ impl Record {
             format!("{measured:.3}")
         };
         println!("{network:<12} {figure:<58} {precise:>10} {unit:<8} {text:<10} {verdict}");
-        if let Some(file) = &mut self.file {
-            // Some figures have commas in their names; none has a quote.
-            writeln!(
-                file,
-                "{network},\"{figure}\",{precise},{unit},{text},{verdict}"
-            )?;
+        // Some figures have commas in their names; none has a quote.
+        let key = format!("{network},\"{figure}\",");
+        let line = format!("{key}{precise},{unit},{text},{verdict}");
+        match self.lines.iter_mut().find(|l| l.starts_with(&key)) {
+            Some(old) => *old = line,
+            None => self.lines.push(line),
+        }
+        if let Some(file) = &self.file {
+            fs::write(file, format!("{HEADER}\n{}\n", self.lines.join("\n")))?;
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ struct Arguments {
     /// Networks, all four if none is named
     #[arg(long = "network", value_enum)]
     networks: Vec<Name>,
-    /// Write the figures here as CSV too
+    /// Write the figures here as CSV too, beside those that are there
     #[arg(long)]
     record: Option<PathBuf>,
     /// Score calibration images that calibration leaves alone: to choose settings by

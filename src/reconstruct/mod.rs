@@ -4,7 +4,7 @@
 //! The network is walked block by block with a pool of images at the boundary: `x`, what the float
 //! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so that
 //! on `z` it gives what the float layer gives on `x`, which takes back errors made before it. The
-//! pool lies on disk, so that memory does not grow with the number of images.
+//! pool lies on disk beyond a bound, so that memory does not grow with the number of images.
 
 mod adaround;
 mod block;
@@ -127,7 +127,7 @@ fn parameters(op: &Op) -> (Tensor, Vec<f32>) {
     Default::default()
 }
 
-/// Images at a block's boundary, on disk.
+/// Images at a block's boundary.
 struct Pool {
     /// Of each batch.
     images: Vec<usize>,
@@ -141,18 +141,18 @@ impl Pool {
     fn new(network: &Network, grids: &BTreeMap<ValueId, Grid>, samples: &Samples) -> Result<Self> {
         let mut pool = Self {
             images: Vec::new(),
-            x: Shelf::new()?,
-            z: Shelf::new()?,
+            x: Shelf::new(),
+            z: Shelf::new(),
         };
         for batch in samples.batches(BATCH) {
             let mut batch = batch?;
             pool.images.push(batch.images);
-            pool.x.push(&batch.x)?;
+            pool.x.push(batch.x.clone())?;
             if let Some(grid) = grids.get(&network.model.input()) {
                 let rounded = |x: &mut f32| *x = grid.value(grid.code(*x));
                 batch.x.iter_mut().for_each(rounded);
             }
-            pool.z.push(&batch.x)?;
+            pool.z.push(batch.x)?;
         }
         Ok(pool)
     }
@@ -211,9 +211,9 @@ impl Pool {
 
 /// What `model` makes of each batch of `shelf`.
 fn advanced(shelf: &Shelf, model: &Model, images: &[usize]) -> Result<Shelf> {
-    let mut next = Shelf::new()?;
+    let mut next = Shelf::new();
     for (x, &images) in shelf.each()?.zip(images) {
-        next.push(&infer(model, &x?, images))?;
+        next.push(infer(model, &x?, images))?;
     }
     Ok(next)
 }

@@ -1,42 +1,76 @@
-//! Vectors that wait on disk between passes, so that memory does not grow with the images.
+//! Vectors that wait between passes, in memory up to a bound and on disk beyond it, so that memory
+//! does not grow with the images.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Vectors in a file without a name, which goes when the shelf does.
+/// Bytes that a shelf keeps in memory. The disk costs several times the time of memory, so it gets
+/// only what is left of the widest blocks.
+const IN_MEMORY: usize = 192 << 20;
+
+/// Vectors in order of [`Shelf::push`]: the first in memory, the rest in a file without a name,
+/// which goes when the shelf does.
 pub(super) struct Shelf {
-    file: File,
-    /// Numbers of each vector.
-    lens: Vec<usize>,
+    kept: Vec<Vec<f32>>,
+    bytes: usize,
+    limit: usize,
+    file: Option<File>,
+    /// Numbers of each vector in the file.
+    filed: Vec<usize>,
 }
 
 impl Shelf {
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
-            file: tempfile::tempfile().map_err(on_disk)?,
-            lens: Vec::new(),
-        })
+    pub(super) fn new() -> Self {
+        Self::keeping(IN_MEMORY)
+    }
+
+    fn keeping(limit: usize) -> Self {
+        Self {
+            kept: Vec::new(),
+            bytes: 0,
+            limit,
+            file: None,
+            filed: Vec::new(),
+        }
     }
 
     /// Puts `vector` behind all others; only between passes of [`Shelf::each`].
-    pub(super) fn push(&mut self, vector: &[f32]) -> Result<()> {
-        self.lens.push(vector.len());
-        let bytes = bytemuck::cast_slice(vector);
-        self.file.write_all(bytes).map_err(on_disk)
+    pub(super) fn push(&mut self, vector: Vec<f32>) -> Result<()> {
+        self.bytes += size_of_val(vector.as_slice());
+        if self.bytes <= self.limit {
+            self.kept.push(vector);
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(tempfile::tempfile().map_err(on_disk)?),
+        };
+        self.filed.push(vector.len());
+        file.write_all(bytemuck::cast_slice(&vector))
+            .map_err(on_disk)
     }
 
     /// All vectors in order.
     pub(super) fn each(&self) -> Result<impl Iterator<Item = Result<Vec<f32>>>> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0)).map_err(on_disk)?;
-        Ok(self.lens.iter().map(move |&len| {
+        if let Some(mut file) = self.file.as_ref() {
+            file.seek(SeekFrom::Start(0)).map_err(on_disk)?;
+        }
+        let read = |&len: &usize| {
             let mut vector = vec![0.0; len];
-            let bytes = bytemuck::cast_slice_mut(&mut vector);
-            file.read_exact(bytes).map_err(on_disk)?;
+            if let Some(mut file) = self.file.as_ref() {
+                file.read_exact(bytemuck::cast_slice_mut(&mut vector))
+                    .map_err(on_disk)?;
+            }
             Ok(vector)
-        }))
+        };
+        Ok(self
+            .kept
+            .iter()
+            .cloned()
+            .map(Ok)
+            .chain(self.filed.iter().map(read)))
     }
 }
 
@@ -52,14 +86,17 @@ mod tests {
 
     #[test]
     fn vectors_come_back_in_order_as_often_as_asked() {
-        let mut shelf = Shelf::new().unwrap();
         let vectors = [vec![1.5, -0.0, f32::MAX], vec![], vec![7.0]];
-        for v in &vectors {
-            shelf.push(v).unwrap();
-        }
-        for _ in 0..2 {
-            let back: Vec<Vec<f32>> = shelf.each().unwrap().map(Result::unwrap).collect();
-            assert_eq!(back, vectors);
+        for (limit, filed) in [(0, 3), (12, 1), (16, 0)] {
+            let mut shelf = Shelf::keeping(limit);
+            for v in &vectors {
+                shelf.push(v.clone()).unwrap();
+            }
+            for _ in 0..2 {
+                let back: Vec<Vec<f32>> = shelf.each().unwrap().map(Result::unwrap).collect();
+                assert_eq!(back, vectors);
+            }
+            assert_eq!(shelf.filed.len(), filed, "{limit}");
         }
     }
 }
