@@ -1,6 +1,7 @@
 //! JPEG, baseline and progressive, to the very levels that libjpeg-turbo gives: behind it, by way of
 //! Pillow, most networks were trained.
 
+use libjpeg_turbo_rs::common::types::ComponentInfo;
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, PixelFormat};
 
 use super::decode::{MAX_PIXELS, Pixels, check_size, malformed};
@@ -28,6 +29,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels> {
     let header = decoder.header();
     let (height, width) = (usize::from(header.height), usize::from(header.width));
     check_size(height, width)?;
+    if !is_sampled_as_usual(&header.components) {
+        return Err(malformed(
+            "JPEG",
+            "its chroma is sampled as no encoder does",
+        ));
+    }
     let (format, channels) = match decoder.jpeg_color_space() {
         ColorSpace::Grayscale => (PixelFormat::Grayscale, 1),
         ColorSpace::YCbCr | ColorSpace::Rgb => (PixelFormat::Rgb, 3),
@@ -42,6 +49,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Pixels> {
         image.data
     };
     Pixels::new(height, width, channels, levels)
+}
+
+/// Whether light, and black where there is one, are sampled most finely and the rest a whole number
+/// of times less; the decoder panics on some other frames.
+fn is_sampled_as_usual(components: &[ComponentInfo]) -> bool {
+    let factors = |c: &ComponentInfo| [c.horizontal_sampling, c.vertical_sampling];
+    let Some(most) = components.first().map(factors) else {
+        return false;
+    };
+    let divides = |c: &ComponentInfo| {
+        let pairs = most.into_iter().zip(factors(c));
+        pairs
+            .into_iter()
+            .all(|(most, f)| f > 0 && most.is_multiple_of(f))
+    };
+    let black = components.get(3).map_or(most, factors);
+    components.iter().all(divides) && black == most
 }
 
 /// Of four inks as Adobe writes them, 255 for none: as Pillow, each colour times the black.
@@ -116,6 +140,22 @@ mod tests {
             let pixels = decode(bytes).unwrap();
             assert_eq!((pixels.height(), pixels.width()), (13, 19));
             assert_eq!(pixels.bytes(), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn chroma_finer_than_light_is_an_error() {
+        for (file, bytes) in [
+            (3, &include_bytes!("fixtures/ramp.jpg")[..]),
+            (4, include_bytes!("fixtures/ramp_cmyk.jpg")),
+        ] {
+            let mut bytes = bytes.to_vec();
+            let frame = [0xFF, 0xC0, 0, 8 + 3 * file];
+            let at = bytes.windows(4).position(|w| w == frame).unwrap();
+            // The sampling of the second component, behind id and factors of the first.
+            bytes[at + 14] = 0x42;
+            let e = decode(&bytes).unwrap_err().to_string();
+            assert!(e.contains("sampled"), "{e}");
         }
     }
 
