@@ -47,6 +47,15 @@ impl Name {
         }
     }
 
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Name::Resnet20 => "ResNet-20",
+            Name::Resnet56 => "ResNet-56",
+            Name::Mobilenet => "MobileNetV2",
+            Name::Lite0 => "EfficientNet-Lite0",
+        }
+    }
+
     pub(crate) fn is_cifar(self) -> bool {
         match self {
             Name::Resnet20 | Name::Resnet56 => true,

@@ -9,6 +9,7 @@ mod equality;
 mod figure;
 mod import;
 mod points;
+mod table;
 mod trial;
 mod unpack;
 
@@ -42,8 +43,11 @@ struct Arguments {
     /// Score calibration images that calibration leaves alone: to choose settings by
     #[arg(long)]
     held_out: bool,
+    /// Put the table of results, made from the record, into this README at the end
+    #[arg(long, requires = "record")]
+    readme: Option<PathBuf>,
     /// What to measure
-    #[arg(value_enum, required = true)]
+    #[arg(value_enum, required_unless_present = "readme")]
     checks: Vec<Check>,
 }
 
@@ -108,6 +112,9 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Check::Cost => cost::check(&case, &mut record)?,
             }
         }
+    }
+    if let (Some(file), Some(readme)) = (&arguments.record, &arguments.readme) {
+        table::write(file, readme)?;
     }
     record.close()
 }
