@@ -66,6 +66,8 @@ impl Failure {
             E::PermissionDenied,
             E::IsADirectory,
             E::NotADirectory,
+            E::AlreadyExists,
+            E::ReadOnlyFilesystem,
         ];
         let message = format!("{}: {error}", path.display());
         match named_wrongly.contains(&error.kind()) {

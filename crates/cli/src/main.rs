@@ -15,6 +15,7 @@ mod score;
 mod survey;
 mod table;
 mod timing;
+mod trial;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

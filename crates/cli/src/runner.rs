@@ -1,11 +1,14 @@
 //! A network running: a Model in floats or a Session in integers, behind the same questions.
 
+use std::time::Duration;
+
 use exbit_engine::Session;
 use exbit_model::Model;
 use exbit_model::data::Batch;
 
 use crate::exit::Failure;
 use crate::network::{Network, logits_of};
+use crate::timing::Times;
 
 /// A network that can be asked for logits.
 #[derive(Debug)]
@@ -50,6 +53,11 @@ impl Runner {
             Runner::Float(model) => exbit_grad::infer(model, &batch.x, images),
             Runner::Integer(session) => session.run_batch(&batch.pixels, images)?.to_vec(),
         })
+    }
+
+    /// The times of calls with `image`, for about `time`.
+    pub(crate) fn latency(&mut self, image: &Batch, time: Duration) -> Result<Times, Failure> {
+        Times::measure(time, || self.logits(image).map(drop), |_| {})
     }
 
     /// The instructions in use.

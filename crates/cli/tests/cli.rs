@@ -4,7 +4,7 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 5] = ["inspect", "eval", "predict", "bench", "completions"];
+const COMMANDS: [&str; 6] = ["demo", "inspect", "eval", "predict", "bench", "completions"];
 
 #[test]
 fn completions_name_the_commands() {

@@ -5,6 +5,7 @@
 mod bench;
 mod completions;
 mod data;
+mod demo;
 mod eval;
 mod inspect;
 mod predict;
@@ -13,6 +14,7 @@ mod quantize;
 pub(crate) use bench::Bench;
 pub(crate) use completions::Completions;
 pub(crate) use data::{Data, Preprocessing, Threads};
+pub(crate) use demo::Demo;
 pub(crate) use eval::Eval;
 pub(crate) use inspect::Inspect;
 pub(crate) use predict::Predict;
@@ -42,6 +44,7 @@ pub(crate) struct Cli {
 /// The commands, in the order of the work.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Demo(Demo),
     Inspect(Inspect),
     Quantize(Box<Quantize>),
     Eval(Eval),

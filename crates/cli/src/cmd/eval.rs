@@ -1,9 +1,8 @@
 //! `exbit eval`: how right a network is, and what it costs.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use exbit_model::data::{Batch, DataSet, Split};
+use exbit_model::data::{DataSet, Split};
 use serde::Serialize;
 
 use crate::args::Eval;
@@ -13,13 +12,11 @@ use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
-use crate::score::{Score, answer, percent};
 use crate::survey::{Totals, of_model, of_program};
 use crate::table::{bytes, count};
 use crate::timing::Times;
+use crate::trial::Trial;
 
-/// A batch is as long as keeps its numbers within this many.
-const BATCH_ENTRIES: usize = 4 << 20;
 /// How long single images are timed.
 const LATENCY_TIME: Duration = Duration::from_secs(1);
 
@@ -70,126 +67,43 @@ pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
     };
     let mut trial = Trial::new(Runner::new(file.network, threads)?);
     if let Some(path) = &args.float {
-        trial.compare_with(path)?;
+        let (model, _) = network::open_model(path)?;
+        trial.compare_with(model, &path.display().to_string())?;
     }
-    set.labels_below(trial.runner.classes())?;
     let images = set.len().min(args.limit.unwrap_or(usize::MAX));
-    let batch = (BATCH_ENTRIES / trial.runner.input_len().max(1)).clamp(1, 256);
-    let mut last = None;
-    for batch in set.batches(&preprocess, (0..images).collect::<Vec<_>>(), batch) {
-        let batch = batch?;
-        trial.add(&batch)?;
-        progress.set("evaluating", trial.score.images() as u64, images as u64);
-        last = Some(batch);
-    }
-    let one = first_image(last.as_ref(), images)?;
+    let one = trial.judge(&set, &preprocess, images, progress)?;
     progress.set("timing single images", 0, 1);
-    let latency = Times::measure(LATENCY_TIME, || trial.runner.logits(&one).map(drop), |_| {})?;
-    let json = trial.json(totals, file.bytes, threads, &latency);
+    let latency = trial.runner.latency(&one, LATENCY_TIME)?;
+    let json = json(&trial, totals, file.bytes, threads, &latency);
     Answer::new(&json, text(&json))
 }
 
-fn first_image(batch: Option<&Batch>, images: usize) -> Result<Batch, Failure> {
-    let empty = || Failure::bad_input("the data set has no images");
-    let batch = batch.filter(|_| images > 0).ok_or_else(empty)?;
-    let len = batch.x.len() / batch.indices.len();
-    Ok(Batch {
-        indices: batch.indices[..1].to_vec(),
-        pixels: batch.pixels[..len].to_vec(),
-        x: batch.x[..len].to_vec(),
-        labels: None,
-    })
-}
-
-/// A network on trial, beside the float network that it came from where that is known.
-struct Trial {
-    runner: Runner,
-    score: Score,
-    seconds: f64,
-    float: Option<Reference>,
-}
-
-struct Reference {
-    runner: Runner,
-    score: Score,
-    agreed: usize,
-}
-
-impl Trial {
-    fn new(runner: Runner) -> Self {
-        Self {
-            runner,
-            score: Score::default(),
-            seconds: 0.0,
-            float: None,
-        }
-    }
-
-    fn compare_with(&mut self, path: &Path) -> Result<(), Failure> {
-        let (model, _) = network::open_model(path)?;
-        let runner = Runner::new(Network::Float(model), 1)?;
-        let shape = |r: &Runner| (r.input_len(), r.classes());
-        if shape(&runner) != shape(&self.runner) {
-            let ((x, y), (own_x, own_y)) = (shape(&runner), shape(&self.runner));
-            return Err(Failure::bad_input(format!(
-                "{}: takes {x} numbers and knows {y} classes; the network on trial {own_x} and \
-                 {own_y}",
-                path.display()
-            )));
-        }
-        self.float = Some(Reference {
-            runner,
-            score: Score::default(),
-            agreed: 0,
-        });
-        Ok(())
-    }
-
-    fn add(&mut self, batch: &Batch) -> Result<(), Failure> {
-        let labels = batch.labels.as_deref().unwrap_or_default();
-        let classes = self.runner.classes();
-        let start = Instant::now();
-        let logits = self.runner.logits(batch)?;
-        self.seconds += start.elapsed().as_secs_f64();
-        self.score.add(&logits, labels, classes);
-        if let Some(float) = &mut self.float {
-            let reference = float.runner.logits(batch)?;
-            float.score.add(&reference, labels, classes);
-            let pairs = logits
-                .chunks_exact(classes)
-                .zip(reference.chunks_exact(classes));
-            float.agreed += pairs.filter(|(a, b)| answer(a) == answer(b)).count();
-        }
-        Ok(())
-    }
-
-    fn json(&self, totals: Totals, file_bytes: u64, threads: usize, latency: &Times) -> Json {
-        let images = self.score.images();
-        let float = self.float.as_ref();
-        Json {
-            images,
-            top1: self.score.top1(),
-            top5: self.score.top5(),
-            mean_cross_entropy: self.score.mean_cross_entropy(),
-            agreement_float: float.map(|f| percent(f.agreed, images)),
-            float: float.map(|f| FloatScore {
-                top1: f.score.top1(),
-                top5: f.score.top5(),
-                mean_cross_entropy: f.score.mean_cross_entropy(),
-            }),
-            file_bytes,
-            bops_mean: totals.bops_full as f64,
-            totals,
-            exits: [Exit {
-                index: 0,
-                fraction: 1.0,
-                top1: self.score.top1(),
-            }],
-            latency_ms_p50: latency.percentile(50),
-            images_per_second: images as f64 / self.seconds,
-            threads,
-            isa: self.runner.isa(),
-        }
+fn json(trial: &Trial, totals: Totals, file_bytes: u64, threads: usize, latency: &Times) -> Json {
+    let images = trial.score.images();
+    let float = trial.float.as_ref();
+    Json {
+        images,
+        top1: trial.score.top1(),
+        top5: trial.score.top5(),
+        mean_cross_entropy: trial.score.mean_cross_entropy(),
+        agreement_float: float.map(|f| f.agreement()),
+        float: float.map(|f| FloatScore {
+            top1: f.score.top1(),
+            top5: f.score.top5(),
+            mean_cross_entropy: f.score.mean_cross_entropy(),
+        }),
+        file_bytes,
+        bops_mean: totals.bops_full as f64,
+        totals,
+        exits: [Exit {
+            index: 0,
+            fraction: 1.0,
+            top1: trial.score.top1(),
+        }],
+        latency_ms_p50: latency.percentile(50),
+        images_per_second: images as f64 / trial.seconds,
+        threads,
+        isa: trial.runner.isa(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod demo;
 mod eval;
 mod inspect;
 mod predict;
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 /// Runs `command`.
 pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Failure> {
     match command {
+        Command::Demo(args) => demo::run(args, progress),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),

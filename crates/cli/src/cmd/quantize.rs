@@ -15,12 +15,12 @@ use serde::Serialize;
 
 use crate::args::{Effort, Quantize, Rule};
 use crate::exit::Failure;
-use crate::output::Answer;
+use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::{images, network};
 
-/// Columns of the report on a terminal.
-const COLUMNS: usize = 100;
+/// Columns of a report on a terminal.
+pub(super) const COLUMNS: usize = 100;
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -138,16 +138,4 @@ fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Fa
         put(path, report.to_html().as_bytes())?;
     }
     Ok(())
-}
-
-/// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
-fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let beside = path.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&beside);
-        Failure::io(path, &e)
-    })
 }

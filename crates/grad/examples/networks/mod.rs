@@ -66,6 +66,7 @@ impl Builder<'_, '_> {
 
 /// CIFAR ResNet-20 (He et al. 2016) with option A shortcuts: every other pixel, channels padded
 /// with zeros, here a 1x1 convolution by a fixed selection of channels.
+#[allow(dead_code, reason = "two of the examples need it")]
 pub(crate) fn resnet20(source: &mut Source) -> Model {
     let model = Model::new("resnet20", "x", vec![3, 32, 32]);
     let mut b = Builder { model, source };
@@ -95,6 +96,7 @@ pub(crate) fn resnet20(source: &mut Source) -> Model {
     b.model
 }
 
+#[allow(dead_code, reason = "part of resnet20")]
 fn shortcut(b: &mut Builder, name: &str, x: ValueId, out: usize) -> ValueId {
     let cin = b.model.value(x).shape[0];
     let mut weight = Tensor::zeros(vec![out, cin, 1, 1]);
@@ -112,8 +114,37 @@ fn shortcut(b: &mut Builder, name: &str, x: ValueId, out: usize) -> ValueId {
     )
 }
 
+/// A residual network of three blocks for 28x28 grey images: the network of `exbit demo`. Where a
+/// block halves the image, its shortcut is a 1x1 convolution that learns.
+#[allow(dead_code, reason = "one of the examples needs it")]
+pub(crate) fn fashion(source: &mut Source) -> Model {
+    let model = Model::new("fashion", "x", vec![1, 28, 28]);
+    let mut b = Builder { model, source };
+    let relu = || Op::Activation(Activation::Relu);
+    let x = b.conv("stem", ValueId(0), 16, Window::square(3, 1, 1), 1);
+    let x = b.norm("stem.bn", x);
+    let mut x = b.push("stem.relu", relu(), &[x]);
+    for (block, out) in [16, 32, 64].into_iter().enumerate() {
+        let name = |part: &str| format!("block{}.{part}", block + 1);
+        let stride = if block > 0 { 2 } else { 1 };
+        let y = b.conv(&name("conv1"), x, out, Window::square(3, stride, 1), 1);
+        let y = b.norm(&name("bn1"), y);
+        let y = b.push(&name("relu1"), relu(), &[y]);
+        let y = b.conv(&name("conv2"), y, out, Window::square(3, 1, 1), 1);
+        let y = b.norm(&name("bn2"), y);
+        if stride == 2 {
+            x = b.conv(&name("shortcut"), x, out, Window::square(1, 2, 0), 1);
+            x = b.norm(&name("shortcut.bn"), x);
+        }
+        x = b.push(&name("add"), Op::Add, &[y, x]);
+        x = b.push(&name("relu2"), relu(), &[x]);
+    }
+    b.linear("linear", x, 10);
+    b.model
+}
+
 /// MobileNetV2 (Sandler et al. 2018), BatchNorm folded, with TensorFlow's padding.
-#[allow(dead_code, reason = "one of the two examples needs it")]
+#[allow(dead_code, reason = "one of the examples needs it")]
 pub(crate) fn mobilenet_v2(source: &mut Source) -> Model {
     let model = Model::new("mobilenet_v2", "x", vec![3, 224, 224]);
     let mut b = Builder { model, source };

@@ -1,0 +1,221 @@
+//! `exbit demo`: the main job on a network and images that the binary carries.
+//!
+//! The same steps as `quantize` and `eval`, one after the other. What went in is written beside
+//! what came out, so that both commands can be repeated by hand on the demo's own files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use exbit::report::{Accuracy, Report, Timing};
+use exbit::{Options, Quantization, Samples};
+use exbit_engine::{Input, Program};
+use exbit_model::data::{DataSet, Preprocess};
+use exbit_model::{Model, onnx};
+use serde::Serialize;
+
+use super::quantize::COLUMNS;
+use crate::args::Demo;
+use crate::exit::Failure;
+use crate::network::Network;
+use crate::output::{Answer, put};
+use crate::progress::Progress;
+use crate::runner::Runner;
+use crate::score::Score;
+use crate::trial::Trial;
+
+const BUDGET: &str = "weights=8x";
+/// How long single images are timed, for each network.
+const LATENCY_TIME: Duration = Duration::from_millis(500);
+
+const NETWORK: &[u8] = include_bytes!("../../data/fashion-mnist/fashion.onnx");
+const PREPROCESS: &str = include_str!("../../data/fashion-mnist/fashion.toml");
+const CALIBRATION: &[u8] = include_bytes!("../../data/fashion-mnist/train-images-idx3-ubyte.gz");
+const CALIBRATION_LABELS: &[u8] =
+    include_bytes!("../../data/fashion-mnist/train-labels-idx1-ubyte.gz");
+const TEST: &[u8] = include_bytes!("../../data/fashion-mnist/t10k-images-idx3-ubyte.gz");
+const TEST_LABELS: &[u8] = include_bytes!("../../data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+
+/// In the order of their numbers.
+const CLASSES: [&str; 10] = [
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+];
+
+#[derive(Serialize)]
+struct Json<'a> {
+    folder: &'a Path,
+    next: Vec<String>,
+    report: &'a Report,
+}
+
+pub(crate) fn run(args: &Demo, progress: &Progress) -> Result<Answer, Failure> {
+    let threads = args.threads.start()?;
+    // First of all: that the folder cannot be written is better known before the work.
+    unpack(&args.output)?;
+    let model = onnx::read(NETWORK, None)?;
+    let preprocess = Preprocess::from_toml(PREPROCESS)?;
+    let options = options()?;
+    let mut done = quantize(&model, &preprocess, &options, progress)?;
+    done.program.classes = CLASSES.map(str::to_owned).to_vec();
+    let mut report = exbit::summarize(&done, &options)?;
+    report.origin.calibration_data = Some("Fashion-MNIST, 512 training images".to_owned());
+    report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
+    report.float.file_bytes = Some(NETWORK.len() as u64);
+    judge(
+        model,
+        &done.program,
+        &preprocess,
+        threads,
+        &mut report,
+        progress,
+    )?;
+    progress.close();
+    done.program.save(args.output.join("fashion.exbit"))?;
+    put(
+        &args.output.join("plan.toml"),
+        done.plan.to_string().as_bytes(),
+    )?;
+    put(
+        &args.output.join("report.html"),
+        report.to_html().as_bytes(),
+    )?;
+    let json = Json {
+        folder: &args.output,
+        next: next_commands(&args.output),
+        report: &report,
+    };
+    Answer::new(&json, text(&json))
+}
+
+/// Writes what goes in: the network, how images become its input, and the images.
+fn unpack(folder: &Path) -> Result<(), Failure> {
+    let images = folder.join("images");
+    std::fs::create_dir_all(&images).map_err(|e| {
+        Failure::io(&images, &e).next("Give a folder that can be written, with --output.")
+    })?;
+    put(&folder.join("fashion.onnx"), NETWORK)?;
+    put(&folder.join("fashion.toml"), PREPROCESS.as_bytes())?;
+    put(&images.join("train-images-idx3-ubyte.gz"), CALIBRATION)?;
+    put(
+        &images.join("train-labels-idx1-ubyte.gz"),
+        CALIBRATION_LABELS,
+    )?;
+    put(&images.join("t10k-images-idx3-ubyte.gz"), TEST)?;
+    put(&images.join("t10k-labels-idx1-ubyte.gz"), TEST_LABELS)
+}
+
+fn options() -> Result<Options, Failure> {
+    let mut options = Options::default();
+    options.request.budgets.push(BUDGET.parse()?);
+    Ok(options)
+}
+
+fn quantize(
+    model: &Model,
+    preprocess: &Preprocess,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Quantization, Failure> {
+    let set = DataSet::from_idx(CALIBRATION.to_vec(), None)?;
+    let (scale, shift) = preprocess.affine();
+    let input = Input {
+        scale,
+        shift,
+        preprocess: preprocess.to_toml(),
+    };
+    let samples = Samples::Set {
+        set: &set,
+        preprocess,
+        indices: (0..set.len()).collect(),
+    };
+    let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
+    Ok(exbit::quantize(
+        model, &samples, input, None, options, &mut show,
+    )?)
+}
+
+/// Runs both networks on the test images, then on one image again and again, and adds to
+/// `report` what that shows.
+fn judge(
+    model: Model,
+    program: &Program,
+    preprocess: &Preprocess,
+    threads: usize,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let set = DataSet::from_idx(TEST.to_vec(), Some(TEST_LABELS.to_vec()))?;
+    let integer = Network::Integer(program.clone());
+    let mut trial = Trial::new(Runner::new(integer, threads)?);
+    trial.compare_with(model, "the network of the demo")?;
+    let image = trial.judge(&set, preprocess, set.len(), progress)?;
+    progress.set("timing single images", 0, 1);
+    let time = |runner: &mut Runner| -> Result<Timing, Failure> {
+        Ok(Timing {
+            latency_ms_p50: runner.latency(&image, LATENCY_TIME)?.percentile(50),
+            batch: 1,
+            threads: 1,
+        })
+    };
+    report.quantized.timing = Some(time(&mut trial.runner)?);
+    let mut agreement = None;
+    if let Some(float) = &mut trial.float {
+        report.float.timing = Some(time(&mut float.runner)?);
+        report.float.accuracy = Some(accuracy(&float.score, None));
+        agreement = Some(float.agreement());
+    }
+    report.quantized.accuracy = Some(accuracy(&trial.score, agreement));
+    Ok(())
+}
+
+fn accuracy(score: &Score, agreement_float: Option<f64>) -> Accuracy {
+    Accuracy {
+        images: score.images() as u64,
+        top1: score.top1(),
+        top5: Some(score.top5()),
+        cross_entropy: Some(score.mean_cross_entropy()),
+        agreement_float,
+    }
+}
+
+/// What to type next: on the files of the demo, then on a network and images of one's own.
+fn next_commands(folder: &Path) -> Vec<String> {
+    let exbit = std::env::args().next().unwrap_or_else(|| "exbit".into());
+    let at = folder.display();
+    vec![
+        format!("{exbit} inspect {at}/fashion.exbit"),
+        format!("{exbit} bench {at}/fashion.exbit --per-layer"),
+        format!(
+            "{exbit} quantize {at}/fashion.onnx --calib {at}/images --budget weights=12x \
+             -o {at}/12x.exbit"
+        ),
+        format!("{exbit} eval {at}/12x.exbit --data {at}/images --float {at}/fashion.onnx"),
+        format!(
+            "{exbit} quantize YOUR.onnx --calib YOUR-IMAGES --preprocess imagenet --budget {BUDGET} \
+             --report report.html -o YOUR.exbit"
+        ),
+        format!("{exbit} eval YOUR.exbit --data YOUR-IMAGES --float YOUR.onnx"),
+    ]
+}
+
+fn text(json: &Json) -> String {
+    let at = json.folder.display();
+    let (demo, own) = json.next.split_at(4);
+    let lines =
+        |commands: &[String]| -> String { commands.iter().map(|c| format!("  {c}\n")).collect() };
+    format!(
+        "{}\nEverything is in {at}: read {at}/report.html in a browser.\n\n\
+         On these files:\n\n{}\nOn your own network and images:\n\n{}",
+        json.report.to_text(COLUMNS),
+        lines(demo),
+        lines(own)
+    )
+}
