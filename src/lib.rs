@@ -34,3 +34,8 @@ pub use simulate::{Simulated, Simulator};
 pub use sizes::sizes;
 pub use summary::summarize;
 pub use weights::{QuantizedWeight, WeightRange, quantize_weight};
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
