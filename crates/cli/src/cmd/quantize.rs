@@ -116,6 +116,7 @@ fn options(args: &Quantize) -> Options {
         },
         metric: args.metric,
         rounding,
+        latency_table: args.latency_table.clone(),
         equalize: args.equalize,
         seed: args.seed,
     }
@@ -140,14 +141,6 @@ fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Fa
     Ok(())
 }
 
-/// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let beside = path.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&beside);
-        Failure::io(path, &e)
-    })
+    exbit::write_whole(path, bytes).map_err(|e| Failure::io(path, &e))
 }
