@@ -5,6 +5,7 @@
 //! training.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use exbit_engine::{Input, Program};
@@ -12,15 +13,17 @@ use exbit_kernels::Bits;
 use exbit_model::Model;
 
 use crate::allocate::{Allocation, Request, allocate};
+use crate::budget::Resource;
 use crate::calibrate::{Calibration, Clipping, calibrate};
 use crate::cost::{Choice, Precisions, Sizes, Table};
+use crate::latency::Times;
 use crate::plan::Plan;
 use crate::prepare::{Network, equalize, prepare};
 use crate::quantized::Quantized;
 use crate::reconstruct::{Rounding, gains, reconstruct};
 use crate::samples::Samples;
 use crate::sensitivity::{Candidates, Metric, Sensitivity, measure};
-use crate::{Result, lower, sizes};
+use crate::{Result, latency, lower, sizes};
 
 /// What may be chosen, within what, and how hard to try.
 #[derive(Clone, Debug)]
@@ -33,6 +36,9 @@ pub struct Options {
     pub metric: Metric,
     /// How codes are chosen.
     pub rounding: Rounding,
+    /// A table of measured times to keep latency budgets with: read where the file exists, measured
+    /// and written where it does not. Without one they are measured, where a budget asks for them.
+    pub latency_table: Option<PathBuf>,
     /// Whether ranges are evened out between layers first.
     pub equalize: bool,
     /// Seed of everything random.
@@ -52,6 +58,7 @@ impl Default for Options {
             },
             metric: Metric::F4,
             rounding: Rounding::Moments,
+            latency_table: None,
             equalize: false,
             seed: 0,
         }
@@ -80,6 +87,8 @@ pub struct Quantization {
     pub calibration: Calibration,
     /// Expected loss of every choice; `None` where the plan was given.
     pub table: Option<Table>,
+    /// The measured times of its layers, where a latency budget asked for them.
+    pub latency: Option<Times>,
     /// The chosen point and how good it is; `None` where the plan was given.
     pub allocation: Option<Allocation>,
     /// The bits.
@@ -122,6 +131,7 @@ pub fn quantize(
     let calibration = work.stage("calibrate", images, |more| {
         calibrate(&network, samples, more)
     })?;
+    let mut latency = None;
     let (table, allocation, precisions) = match plan {
         Some(plan) => (None, None, plan.precisions(&sizes)?),
         None => {
@@ -145,7 +155,12 @@ pub fn quantize(
             for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
                 losses.iter_mut().for_each(|loss| *loss *= gain);
             }
-            let table = table(&sizes, &sensitivity, &options.candidates)?;
+            let mut table = table(&sizes, &sensitivity, &options.candidates)?;
+            latency = times(&mut work, &network, options, &input)?;
+            if let Some(times) = &latency {
+                let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
+                table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
+            }
             let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
             let precisions = allocation.precisions.clone();
             (Some(table), Some(allocation), precisions)
@@ -176,6 +191,7 @@ pub fn quantize(
         sizes,
         calibration,
         table,
+        latency,
         allocation,
         precisions,
         quantized,
@@ -202,6 +218,31 @@ pub fn table(sizes: &Sizes, sensitivity: &Sensitivity, candidates: &Candidates) 
         .iter()
         .map(|l| choices(l, &candidates.activations));
     Table::new(sizes.clone(), weights.collect(), activations.collect())
+}
+
+/// The times of the layers, from the file of `options` or measured, where they are asked for.
+fn times(
+    work: &mut Work<'_>,
+    network: &Network,
+    options: &Options,
+    input: &Input,
+) -> Result<Option<Times>> {
+    let budgets = &options.request.budgets;
+    let file = options.latency_table.as_deref();
+    if file.is_none() && !budgets.iter().any(|b| b.resource == Resource::Latency) {
+        return Ok(None);
+    }
+    if let Some(path) = file.filter(|path| path.exists()) {
+        return Times::open(path).map(Some);
+    }
+    let turns = latency::turns(network, &options.candidates);
+    let times = work.stage("latency", turns, |more| {
+        latency::measure(network, &options.candidates, input, more)
+    })?;
+    if let Some(path) = file {
+        times.save(path)?;
+    }
+    Ok(Some(times))
 }
 
 /// How often the metric passes over the images.

@@ -86,8 +86,14 @@ fn quantity(resource: Resource) -> Quantity {
     }
 }
 
+/// What the plan costs, with its time where times were measured.
+fn planned(done: &Quantization) -> Cost {
+    let timed = done.table.as_ref().map(|t| t.cost(&done.precisions));
+    timed.unwrap_or_else(|| cost(&done.sizes, &done.precisions))
+}
+
 fn budgets(done: &Quantization, request: &Request) -> Vec<Budget> {
-    let planned = cost(&done.sizes, &done.precisions);
+    let planned = planned(done);
     let budget = |b: &crate::Budget| {
         Some(Budget {
             asked: b.to_string(),
@@ -104,6 +110,17 @@ fn remarks(done: &Quantization) -> Vec<String> {
         return vec!["The bits were given by a plan; nothing was searched.".to_owned()];
     };
     let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
+    if let Some(times) = &done.latency {
+        remarks.push(times.verdict());
+        let (here, version) = (crate::latency::cpu_name(), env!("CARGO_PKG_VERSION"));
+        if times.cpu != here || times.version != version {
+            remarks.push(format!(
+                "The times come from a file: measured on {} by exbit {}. This is {here}, exbit \
+                 {version}.",
+                times.cpu, times.version
+            ));
+        }
+    }
     if allocation.gap() > 1e-3 {
         let percent = 100.0 * allocation.gap();
         remarks.push(format!(

@@ -7,7 +7,7 @@ mod networks;
 
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::sensitivity::divergence;
-use exbit::{Options, Plan, Quantization, Samples, fake_quantized, quantize};
+use exbit::{Options, Plan, Quantization, Samples, fake_quantized, quantize, summarize};
 use exbit_engine::Input;
 use exbit_model::Model;
 
@@ -59,6 +59,55 @@ fn a_budget_is_kept_and_a_plan_rebuilds_the_program() {
             done.program.to_bytes().unwrap()
         );
     }
+}
+
+#[test]
+fn a_latency_budget_is_kept_or_answered_with_the_nearest_plan() {
+    let model = networks::all().swap_remove(0);
+    let loose = run(&model, None, "latency=1s", Rounding::Nearest);
+    let times = loose.latency.as_ref().unwrap();
+    assert_eq!(times.layers.len(), loose.sizes.layers().len());
+    assert!(loose.allocation.as_ref().unwrap().missed.is_empty());
+    let report = summarize(&loose, &Options::default()).unwrap();
+    let told = |word: &str| report.remarks.iter().any(|r| r.contains(word));
+    assert!(
+        told("on this CPU") || told("On this CPU"),
+        "{:?}",
+        report.remarks
+    );
+    let tight = run(&model, None, "latency=0.001us", Rounding::Nearest);
+    let allocation = tight.allocation.unwrap();
+    let missed = &allocation.missed[0];
+    assert_eq!(allocation.cost.latency_ms, Some(missed.used));
+    assert!(missed.used > missed.limit && missed.used <= missed.least * (1.0 + 1e-9));
+}
+
+#[test]
+fn times_are_measured_once_and_kept() {
+    let model = networks::all().swap_remove(0);
+    let path = std::env::temp_dir().join(format!("exbit-times-{}.toml", std::process::id()));
+    let channels = model.value(model.input()).shape[0];
+    let input = Input {
+        scale: vec![SCALE; channels],
+        shift: vec![SHIFT; channels],
+        preprocess: String::new(),
+    };
+    let options = Options {
+        latency_table: Some(path.clone()),
+        rounding: Rounding::Nearest,
+        ..Options::default()
+    };
+    let once = || {
+        let samples = samples(&model, 8, 9);
+        quantize(&model, &samples, input.clone(), None, &options, &mut |_| {}).unwrap()
+    };
+    let measured = once();
+    let read = once();
+    std::fs::remove_file(path).unwrap();
+    let stages = |q: &Quantization| q.times.iter().filter(|t| t.0 == "latency").count();
+    assert_eq!((stages(&measured), stages(&read)), (1, 0));
+    let layers = |q: &Quantization| q.latency.as_ref().unwrap().layers.len();
+    assert_eq!(layers(&measured), layers(&read));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn rounded(network: &Network, samples: &Samples, bits: &mut dyn FnMut() -> Bits)
     }
 }
 
-fn samples(network: &Network, images: usize, seed: u64) -> Samples {
+fn samples(network: &Network, images: usize, seed: u64) -> Samples<'_> {
     let pixels = networks::pixels(&network.model, images, seed);
     let x = networks::preprocessed(&network.model, &pixels, SCALE, SHIFT);
     Samples::Memory {

@@ -66,12 +66,5 @@ fn print_line(text: &str) -> Result<(), Failure> {
 
 /// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let beside = path.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&beside);
-        Failure::io(path, &e)
-    })
+    exbit::write_whole(path, bytes).map_err(|e| Failure::io(path, &e))
 }

@@ -20,12 +20,18 @@ use super::{Preprocessing, Threads};
 Examples:
   exbit quantize resnet20.onnx --calib cifar-10-batches-bin --budget weights=8x -o resnet20.exbit
   exbit quantize net.onnx --calib photos --budget weights=96KiB --budget bops=0.4G -o net.exbit
+  exbit quantize net.onnx --calib photos --budget latency=2ms --latency-table cpu.toml -o net.exbit
   exbit quantize net.onnx --calib photos --budget weights=4bits -o plan.toml
   exbit quantize net.onnx --calib photos --plan plan.toml --effort full -o net.exbit
 
 Budgets:
   weights=, activations=, peak-activations=, memory=   8x, 96KiB, 120KB or 4bits
   bops=                                                0.4G or 100x
+  latency=                                             2ms, 500us: one image on one thread
+
+Time is measured before the search, on this machine: each layer at each of the bit-widths. With
+--latency-table it is measured once and kept; a table from another machine keeps the budget there.
+Where fewer bits are no faster on the CPU, the report says so.
 
 Exit status 3: no plan keeps the budgets; the nearest one is explained and written."))]
 pub(crate) struct Quantize {
@@ -74,6 +80,10 @@ pub(crate) struct Quantize {
     /// How codes are chosen: nearest, fast (layer by layer), or full (then block by block, minutes)
     #[arg(long, default_value = "fast")]
     pub(crate) effort: Effort,
+    /// Where the measured times of a latency budget are kept: read where the file exists, else
+    /// measured and written
+    #[arg(long, value_name = "TIMES.toml", value_hint = ValueHint::FilePath, conflicts_with = "plan")]
+    pub(crate) latency_table: Option<PathBuf>,
     /// Even out ranges between layers first (cross-layer equalisation)
     #[arg(long)]
     pub(crate) equalize: bool,

@@ -116,6 +116,7 @@ fn options(args: &Quantize) -> Options {
         },
         metric: args.metric,
         rounding,
+        latency_table: args.latency_table.clone(),
         equalize: args.equalize,
         seed: args.seed,
     }

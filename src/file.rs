@@ -1,0 +1,39 @@
+//! Files that are whole or as they were.
+
+use std::io;
+use std::path::Path;
+
+/// Writes a file beside `path` and renames it, so that whoever reads `path`, whenever this is cut
+/// off, finds all of it or what stood there before.
+///
+/// # Errors
+/// As writing and renaming a file; nothing is left beside `path` then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Two processes that write one file must not write into each other's half.
+    name.push(format!(".{}.partial", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+/// The text of the file `path`, of at most `most` bytes.
+///
+/// # Errors
+/// As reading a file, and `InvalidData` for one that is longer or no text in UTF-8.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    use io::Read;
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?
+        .take(most + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > most {
+        let message = format!("longer than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(text)
+}
