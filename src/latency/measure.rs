@@ -12,18 +12,22 @@ use crate::quantized::conv_shape;
 use crate::sensitivity::Candidates;
 use crate::{Error, ErrorKind, Result, lower};
 
-/// Turns that each network takes, where [`LONGEST`] allows.
-const TURNS: usize = 31;
+/// How often each network is packed anew: where its weights and its arena happen to lie in memory
+/// moves a time more than turns do.
+const SITTINGS: usize = 3;
+/// Turns that each network takes in a sitting, where [`LONGEST`] allows.
+const TURNS: usize = 11;
 /// Turns that it takes in any case.
-const FEWEST_TURNS: usize = 5;
+const FEWEST_TURNS: usize = 3;
 /// Runs of one turn, of which the median counts: the first finds its weights in no cache.
 const RUNS: usize = 3;
 /// No new turn begins after this long.
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_millis(1500);
 /// Bytes of the networks that take turns together.
 const MOST_BYTES: u64 = 1 << 29;
+
 /// Times every layer of `network` at every pair of `candidates`. `progress` hears of the turns, of
-/// which there are 31 for each time that the candidates fill the memory meant for them.
+/// which there are 33 for each time that the candidates fill the memory meant for them.
 ///
 /// # Errors
 /// `Mismatch` when the engine does not take the network, `Unsupported` when `EXBIT_ISA` names
@@ -41,16 +45,20 @@ pub fn measure(
     let mut samples: Vec<Vec<Vec<f64>>> = Vec::new();
     let mut isa = String::new();
     for together in pairs.chunks(pairs_together(network)) {
-        let mut sessions = Vec::new();
-        for &(w, a) in together {
-            let program = lower(network, &made_up::quantized(network, w, a), input.clone());
-            steps = layer_steps(network, &program);
-            sessions.push(Session::new(&program, 1).map_err(engine_error)?);
+        let mut times = vec![Vec::new(); together.len()];
+        for _ in 0..SITTINGS {
+            let mut sessions = Vec::new();
+            for &(w, a) in together {
+                let program = lower(network, &made_up::quantized(network, w, a), input.clone());
+                steps = layer_steps(network, &program);
+                sessions.push(Session::new(&program, 1).map_err(engine_error)?);
+            }
+            if let Some(session) = sessions.first() {
+                session.isa().clone_into(&mut isa);
+            }
+            take_turns(&mut sessions, &mut times, progress)?;
         }
-        isa = sessions
-            .first()
-            .map_or(isa, |session| session.isa().to_owned());
-        samples.extend(take_turns(&mut sessions, progress)?);
+        samples.extend(times);
     }
     let layer = |(l, id): (usize, NodeId)| {
         let alike: Vec<usize> = (0..shapes.len())
@@ -59,7 +67,7 @@ pub fn measure(
             .map(|i| steps[i] + 1)
             .collect();
         let time = |pair: &Vec<Vec<f64>>| {
-            median(alike.iter().flat_map(|&s| pair[s].clone()).collect()) / 1e3
+            quartile(alike.iter().flat_map(|&s| pair[s].clone()).collect()) / 1e3
         };
         let us: Vec<f64> = without_noise(samples.iter().map(time).collect());
         let rows = us.chunks(candidates.activations.len());
@@ -70,7 +78,7 @@ pub fn measure(
     };
     let rest = |pair: &Vec<Vec<f64>>| -> f64 {
         let others = (0..pair.len()).filter(|s| *s == 0 || !steps.contains(&(s - 1)));
-        others.map(|s| median(pair[s].clone())).sum::<f64>() / 1e3
+        others.map(|s| quartile(pair[s].clone())).sum::<f64>() / 1e3
     };
     Ok(Times {
         cpu: cpu_name(),
@@ -79,7 +87,7 @@ pub fn measure(
         network: network.model.name().to_owned(),
         weights: candidates.weights.clone(),
         activations: candidates.activations.clone(),
-        rest_us: median(samples.iter().map(rest).collect()),
+        rest_us: quartile(samples.iter().map(rest).collect()),
         layers: network
             .layers()
             .into_iter()
@@ -91,7 +99,7 @@ pub fn measure(
 
 /// How many turns [`measure`] announces.
 pub(crate) fn turns(network: &Network, candidates: &Candidates) -> usize {
-    TURNS * pairs(candidates).len().div_ceil(pairs_together(network))
+    SITTINGS * TURNS * pairs(candidates).len().div_ceil(pairs_together(network))
 }
 
 fn pairs(candidates: &Candidates) -> Vec<(Bits, Bits)> {
@@ -107,20 +115,20 @@ fn pairs_together(network: &Network) -> usize {
     ((MOST_BYTES / one.max(1)) as usize).max(2)
 }
 
-/// For each Session and step the times of each turn, in nanoseconds.
+/// Adds, for each Session and step, the times of each turn, in nanoseconds.
 fn take_turns(
     sessions: &mut [Session],
+    samples: &mut [Vec<Vec<f64>>],
     progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Vec<Vec<f64>>>> {
+) -> Result<()> {
     let pixels = vec![128; sessions.first().map_or(0, Session::input_len)];
-    let mut samples = vec![Vec::new(); sessions.len()];
     let start = Instant::now();
     for turn in 0..TURNS {
         if turn >= FEWEST_TURNS && start.elapsed() > LONGEST {
             progress(TURNS - turn);
             break;
         }
-        for (session, samples) in sessions.iter_mut().zip(&mut samples) {
+        for (session, samples) in sessions.iter_mut().zip(samples.iter_mut()) {
             let times = session.profile(&pixels, RUNS).map_err(engine_error)?;
             samples.resize(times.len(), Vec::new());
             for (samples, time) in samples.iter_mut().zip(times) {
@@ -130,7 +138,7 @@ fn take_turns(
         }
         progress(1);
     }
-    Ok(samples)
+    Ok(())
 }
 
 /// The step of `program`, lowered from `network`, that computes each of its layers.
@@ -168,21 +176,25 @@ fn shapes(network: &Network) -> Vec<String> {
     network.layers().into_iter().map(shape).collect()
 }
 
-/// The times as they are, or their mean for all of them where they hardly differ.
-pub(super) fn without_noise(times: Vec<f64>) -> Vec<f64> {
-    let (least, most) = times
-        .iter()
-        .fold((f64::INFINITY, 0.0f64), |(a, b), &t| (a.min(t), b.max(t)));
-    if most - least > NOISE * most {
-        return times;
+/// The times with their clusters' means in place of what hardly differs: in ascending order, a
+/// time joins the one before it where it is longer by at most [`NOISE`].
+pub(super) fn without_noise(mut times: Vec<f64>) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
+    let near = |&i: &usize, &j: &usize| times[j] - times[i] <= NOISE * times[j];
+    let clusters: Vec<Vec<usize>> = order.chunk_by(near).map(<[usize]>::to_vec).collect();
+    for cluster in clusters {
+        let mean = cluster.iter().map(|&i| times[i]).sum::<f64>() / cluster.len() as f64;
+        cluster.into_iter().for_each(|i| times[i] = mean);
     }
-    let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
-    vec![mean; times.len()]
+    times
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+/// The time that a quarter of the samples stay within: what other programs and an unlucky place in
+/// memory do to a time is to add to it.
+fn quartile(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(0.0)
+    times.get(times.len() / 4).copied().unwrap_or(0.0)
 }
 
 fn engine_error(error: exbit_engine::Error) -> Error {

@@ -4,11 +4,11 @@
 //! For every pair (weight bits, activation bits) the whole network is lowered with made-up codes,
 //! as the time of a layer does not depend on their values, and run step by step on one thread. A
 //! layer is thus timed where it will stand, with the caches as its neighbours leave them. The
-//! networks take turns, so that a machine that slows down slows all of them; a time is the median
-//! over all turns and over all layers of one shape. Steps that no bit-width changes are summed.
+//! networks take turns, so that a machine that slows down slows all of them; a time is the lower
+//! quartile over all turns and over all layers of one shape. All other steps are one sum.
 //!
 //! Two departures from what the clock says, so that the allocation does not buy noise: times of one
-//! layer within [`NOISE`] of each other count as equal, and layers of one shape have one time.
+//! layer that hardly differ count as equal, and layers of one shape have one time.
 
 mod file;
 mod made_up;
