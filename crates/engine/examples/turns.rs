@@ -1,0 +1,62 @@
+//! A Program that waits to be timed: the side of `lab/bench/beside.py` that is ours.
+//!
+//! `turns NET.exbit PIXELS BATCH THREADS`, where PIXELS is a file of raw pixels, BATCH images of
+//! them. Prints a line of facts (`name value ..`), then the first image's answer. After that each
+//! line of input is the number of calls wanted, answered by their times in nanoseconds; `peak` is
+//! answered by the machine's multiply-accumulates per second. An empty input ends it.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use exbit_engine::{Program, Session};
+use exbit_kernels::{Isa, peak};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [net, pixels, batch, threads] = arguments.as_slice() else {
+        return Err("usage: turns NET.exbit PIXELS BATCH THREADS".into());
+    };
+    let (batch, threads): (usize, usize) = (batch.parse()?, threads.parse()?);
+    let mut session = Session::new(&Program::load(net)?, threads)?;
+    let pixels = std::fs::read(pixels)?;
+    let first = session.run_batch(&pixels, batch)?;
+    let answer = line(&first[..first.len() / batch]);
+    println!("isa {} arena {}", session.isa(), session.arena_bytes());
+    println!("{answer}");
+    for wanted in std::io::stdin().lock().lines() {
+        let reply = match wanted?.trim() {
+            "" => break,
+            "peak" => peak_of(session.isa())?.to_string(),
+            count => {
+                let mut times = Vec::with_capacity(count.parse()?);
+                for _ in 0..times.capacity() {
+                    let start = Instant::now();
+                    session.run_batch(&pixels, batch)?;
+                    times.push(start.elapsed().as_nanos());
+                }
+                line(&times)
+            }
+        };
+        println!("{reply}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn line<T: Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    items.join(" ")
+}
+
+/// The best of some short windows: whatever disturbs one only adds to its time.
+fn peak_of(isa: &str) -> Result<f64, Box<dyn Error>> {
+    let isa = Isa::named(isa).ok_or("instructions that are not there")?;
+    let window = || {
+        let start = Instant::now();
+        let macs = peak(isa, 4000);
+        macs as f64 / start.elapsed().as_secs_f64()
+    };
+    Ok((0..200).map(|_| window()).fold(0.0, f64::max))
+}

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""exbit beside ONNX Runtime and OpenVINO: the same network, images and threads, taking turns in one run.
+
+  python3 -m venv VENV && VENV/bin/pip install numpy pillow onnx onnxruntime openvino
+  cargo build --release -p exbit-cli && cargo build --release -p exbit-engine --examples
+  VENV/bin/python lab/bench/beside.py --record lab/records/beside.csv
+
+Needs `../shared` (models, images, and `bench/peers.py`, which prepares and runs the peers at their best: int8 QDQ from
+ONNX Runtime's quantizer with weights per channel, which both peers run). A round visits every row once: a rest, in
+which idle threads go to sleep, some calls that do not count, then the timed ones. Ours run in a child process, which is
+told how many calls to make and answers with their times; the peers' times hold a call from Python, and the rows of an
+empty network say how much that is.
+"""
+import argparse
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+from onnx import helper
+
+from networks import NETWORKS, SHARED, resnet18
+from record import write
+
+sys.path.insert(0, str(SHARED / "bench"))
+import peers  # noqa: E402  (lies in ../shared)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = ROOT / "target" / "release"
+REST, WARM = 0.02, 0.02
+# Weights and activations; below eight bits, first and last layer keep 8x8.
+PRECISIONS = ["w8a8", "w4a8", "w4a4", "w2a2", "w1a2", "w1a1"]
+
+
+def images(name, folder):
+    if name == "resnet20":
+        return folder / "cifar-10-batches-bin"
+    return SHARED / "data" / "imagenet_calib"
+
+
+def prepare(name, args):
+    """-> what the rows of a network run: float and int8 ONNX files, a Program for each precision, raw pixels."""
+    work = args.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    file, preprocess, scale = NETWORKS[name]
+    source = SHARED / "models" / file if file else work / "synthetic.onnx"
+    if not source.exists():
+        resnet18(source)
+    float_path, int8_path = str(work / "float.onnx"), str(work / "int8.onnx")
+    shape, entry = peers.prepare(str(source), float_path)
+    pictures, _ = peers.read_images(images(name, args.unpacked), "calib", shape[1], "center", 64)
+    if not pathlib.Path(int8_path).exists():
+        peers.quantize(float_path, int8_path, entry, peers.scaled(pictures, scale), "minmax")
+    if preprocess.endswith(".toml"):
+        preprocess = ROOT / "examples" / "preprocess" / preprocess
+    for precision in args.precisions:
+        program = work / f"{precision}.exbit"
+        if not program.exists():
+            bits = [str(b) for b in sorted({int(precision[1]), 8})], [str(b) for b in sorted({int(precision[3]), 8})]
+            keep = [f"--keep=*={precision}", "--keep=first=w8a8", "--keep=last=w8a8"]
+            subprocess.run([BIN / "exbit", "quantize", source, "--calib", images(name, args.unpacked), "--images", "32",
+                            "--effort", "nearest", "--preprocess", preprocess, "--weight-bits", ",".join(bits[0]),
+                            "--activation-bits", ",".join(bits[1]), *keep, "-o", program],
+                           check=True, stdout=subprocess.DEVNULL)
+    return work, shape, pictures, scale
+
+
+class Ours:
+    """A Program in a child process, and what it says of itself."""
+
+    def __init__(self, program, pixels, batch, threads, isa=None):
+        command = [BIN / "examples" / "turns", program, pixels, str(batch), str(threads)]
+        environment = {"EXBIT_ISA": isa} if isa else None
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                      env=environment)
+        facts = self.child.stdout.readline().split()
+        self.facts = dict(zip(facts[::2], facts[1::2]))
+        self.answer = np.array(self.child.stdout.readline().split(), np.float32)
+
+    def ask(self, what):
+        self.child.stdin.write(f"{what}\n")
+        self.child.stdin.flush()
+        return [float(v) for v in self.child.stdout.readline().split()]
+
+    def calls(self, count):
+        return [t / 1e9 for t in self.ask(count)]
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+def python_calls(run, x):
+    def calls(count):
+        times = []
+        for _ in range(count):
+            start = time.perf_counter()
+            run(x)
+            times.append(time.perf_counter() - start)
+        return times
+    return calls
+
+
+def empty(path):
+    """A network that does nothing: what a call costs."""
+    value = [helper.make_tensor_value_info(n, 1, ["batch", 3, 8, 8]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "empty", value[:1], value[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def take_turns(rows, args):
+    """rows: {key: calls(count) -> seconds of each}. -> {key: [the times of each round]}."""
+    counts = {}
+    for key, calls in rows.items():
+        once = min(calls(3))
+        counts[key] = max(args.calls, int(args.seconds / args.rounds / once)), max(1, int(WARM / once))
+    times = {key: [] for key in rows}
+    for _ in range(args.rounds):
+        for key, calls in rows.items():
+            time.sleep(REST)
+            calls(counts[key][1])
+            times[key].append(calls(counts[key][0]))
+    return times
+
+
+def measure(name, batch, threads, args):
+    work, shape, pictures, scale = prepare(name, args)
+    pixels = work / f"pixels{batch}.raw"
+    chosen = np.resize(pictures, (batch, *shape))
+    chosen.transpose(0, 2, 3, 1).tofile(pixels)
+    x = peers.scaled(chosen, scale)
+    ours = {("exbit", p, isa or "best"): Ours(work / f"{p}.exbit", pixels, batch, threads, isa)
+            for isa in args.isas for p in args.precisions}
+    empty(work / "empty.onnx")
+    rows = {key: child.calls for key, child in ours.items()}
+    nothing = np.zeros((batch, 3, 8, 8), np.float32)
+    if not args.only_ours:
+        for runtime, make in ("onnxruntime", peers.ort_runner), ("openvino", peers.ov_runner):
+            run = make(str(work / "int8.onnx"), batch, threads)
+            rows[runtime, "int8", ""] = python_calls(run, x)
+            rows[runtime, "empty", ""] = python_calls(make(str(work / "empty.onnx"), batch, threads), nothing)
+            agreement(name, run(x)[0], ours)
+        run = peers.ov_runner(str(work / "float.onnx"), batch, threads, "bf16")
+        rows["openvino", "bfloat16", ""] = python_calls(run, x)
+    first = next(iter(ours.values()))
+    peak = []
+    for key, calls in list(rows.items())[:1]:
+        rows[key] = lambda count: (peak.append(first.ask("peak")[0]), calls(count))[1]
+    times = take_turns(rows, args)
+    for child in ours.values():
+        child.close()
+    facts = {key: child.facts for key, child in ours.items()}
+    return {"network": name, "batch": batch, "threads": threads, "times": times, "facts": facts, "peak": max(peak)}
+
+
+def agreement(name, answer, ours):
+    """Warns where a Program at eight bits does not answer as the peers do: it would be another network."""
+    for (_, precision, _), child in ours.items():
+        likeness = np.corrcoef(answer.ravel(), child.answer)[0, 1]
+        if precision == "w8a8" and likeness < 0.9:
+            print(f"{name}: the logits' correlation with a peer's is {likeness:.3f}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["w8a8"])
+    parser.add_argument("--isas", nargs="+", default=[None], metavar="ISA", help="EXBIT_ISA of our rows")
+    parser.add_argument("--settings", nargs="+", default=["1x1"], metavar="THREADSxBATCH", help="such as 1x1 2x1 2x32")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=5, help="timed calls of a turn, at least")
+    parser.add_argument("--seconds", type=float, default=1.5, help="timed seconds of a row, over all rounds")
+    parser.add_argument("--only-ours", action="store_true", help="no peers: our precisions beside each other")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target" / "bench")
+    parser.add_argument("--unpacked", type=pathlib.Path, default=ROOT / "target" / "real-data")
+    parser.add_argument("--record", type=pathlib.Path, metavar="FILE.csv")
+    args = parser.parse_args()
+    versions = {"exbit": exbit_version(), "onnxruntime": onnxruntime.__version__,
+                "openvino": openvino.__version__.split("-")[0]}
+    print(versions, platform.machine())
+    results = []
+    for name in args.networks:
+        for setting in args.settings:
+            threads, batch = (int(n) for n in setting.split("x"))
+            results.append(measure(name, batch, threads, args))
+            write(results[-1:], versions, None)
+    if args.record:
+        write(results, versions, args.record)
+
+
+def exbit_version():
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return commit.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
