@@ -165,7 +165,7 @@ fn measure(layer: &Layer, candidates: &mut [Candidate], milliseconds: u64) {
         {
             for _ in 0..3 {
                 let start = Instant::now();
-                conv.run(&x, None, scratch, Target::Codes(&mut y));
+                conv.run(0..y.len(), &x, None, scratch, Target::Codes(&mut y));
                 *best = best.min(start.elapsed().as_secs_f64());
             }
         }

@@ -12,6 +12,7 @@
 //! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `session`.
 
 mod check;
+mod crew;
 mod error;
 mod file;
 mod memory;

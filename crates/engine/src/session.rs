@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use exbit_kernels::{Isa, Scratch, pixel_table};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use exbit_kernels::{Isa, Scratch, Target, Team, pixel_table};
 
+use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::step::Ready;
 use crate::{Format, Program, memory};
@@ -18,8 +18,12 @@ const ISA_VARIABLE: &str = "EXBIT_ISA";
 #[derive(Debug)]
 pub struct Session {
     network: Network,
-    arenas: Vec<Arena>,
-    pool: Option<ThreadPool>,
+    /// The values of an image: one for each thread, as a batch needs.
+    arenas: Vec<Vec<u8>>,
+    /// What kernels work in: one for each thread.
+    scratches: Vec<Scratch>,
+    /// The threads, where there are more than one.
+    team: Option<Team>,
     answers: Vec<f32>,
 }
 
@@ -29,6 +33,8 @@ struct Network {
     isa: Isa,
     /// The code of each pixel value, one table per channel.
     pixels: Vec<[u8; 256]>,
+    /// What each thread makes of the input's codes.
+    input_parts: Vec<Range<usize>>,
     steps: Vec<Ready>,
     names: Vec<String>,
     /// Where the codes of each value lie, without slack; empty for a real output.
@@ -37,12 +43,6 @@ struct Network {
     output: Option<(usize, [f32; 256])>,
     answer_len: usize,
     keeps_values: bool,
-}
-
-#[derive(Debug)]
-struct Arena {
-    values: Vec<u8>,
-    scratch: Scratch,
 }
 
 /// What one step took.
@@ -59,8 +59,8 @@ pub struct StepTime {
 }
 
 impl Session {
-    /// Prepares `program` to run batches on `threads` threads, with the fastest instructions that
-    /// this CPU has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avx512vnni`).
+    /// Prepares `program` to run on `threads` threads, with the fastest instructions that this CPU
+    /// has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avx512vnni`).
     ///
     /// # Errors
     /// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has, or no threads could
@@ -88,55 +88,52 @@ impl Session {
 
     fn build(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Result<Self> {
         program.check()?;
-        let (network, values_len) = Network::new(program, isa, keeps_values);
+        let threads = threads.clamp(1, MOST_THREADS);
+        let (network, values_len) = Network::new(program, isa, keeps_values, threads);
         let mut scratch = Scratch::default();
         network
             .steps
             .iter()
             .for_each(|step| step.reserve(&mut scratch));
-        let arena = || Arena {
-            values: vec![0; values_len],
-            scratch: scratch.clone(),
-        };
-        let threads = threads.max(1);
-        let pool = match threads {
+        let team = match threads {
             1 => None,
-            n => Some(
-                ThreadPoolBuilder::new()
-                    .num_threads(n)
-                    .build()
-                    .map_err(|e| {
-                        Error::new(
-                            ErrorKind::Unsupported,
-                            format!("{n} threads"),
-                            e.to_string(),
-                        )
-                    })?,
-            ),
+            n => Some(Team::new(n).map_err(|e| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{n} threads"),
+                    e.to_string(),
+                )
+            })?),
         };
-        let answers = vec![0.0; network.answer_len];
         Ok(Self {
-            arenas: (0..threads).map(|_| arena()).collect(),
+            arenas: vec![vec![0; values_len]; threads],
+            scratches: vec![scratch; threads],
+            team,
+            answers: vec![0.0; network.answer_len],
             network,
-            pool,
-            answers,
         })
     }
 
-    /// The answer (logits) for one image of raw pixels, `[height, width, channels]`. Allocates
-    /// nothing.
+    /// The answer (logits) for one image of raw pixels, `[height, width, channels]`; all threads
+    /// work on it. Allocates nothing.
     ///
     /// # Errors
     /// `Mismatch` when `pixels` is not [`Session::input_len`] long.
     pub fn run(&mut self, pixels: &[u8]) -> Result<&[f32]> {
         self.network.check_pixels(pixels.len(), 1)?;
         let answer = &mut self.answers[..self.network.answer_len];
-        self.network.run(&mut self.arenas[0], pixels, answer);
+        let mut crew = Crew {
+            team: self.team.as_mut(),
+            scratches: &mut self.scratches,
+        };
+        self.network
+            .run(&mut self.arenas[0], &mut crew, pixels, answer);
         Ok(answer)
     }
 
     /// The answers for `count` images, one after another, each what [`Session::run`] gives for it,
-    /// whatever the number of threads. Allocates only where `count` is larger than ever before.
+    /// whatever the number of threads. Each thread takes as many images as any other; all work on
+    /// the images that are left. Allocates only where `count` is larger than ever before.
     ///
     /// # Errors
     /// `Mismatch` when `pixels` is not `count` times [`Session::input_len`] long.
@@ -144,7 +141,8 @@ impl Session {
         let Self {
             network,
             arenas,
-            pool,
+            scratches,
+            team,
             answers,
         } = self;
         network.check_pixels(pixels.len(), count)?;
@@ -153,24 +151,33 @@ impl Session {
         if answers.len() < needed {
             answers.resize(needed, 0.0);
         }
-        let share = count.div_ceil(arenas.len()).max(1);
-        let shares = pixels.chunks(share * input_len);
-        let targets = answers[..needed].chunks_mut(share * answer_len);
-        let run = |((arena, pixels), target): ((&mut Arena, &[u8]), &mut [f32])| {
-            let images = pixels.chunks_exact(input_len);
-            images
-                .zip(target.chunks_exact_mut(answer_len))
-                .for_each(|(image, answer)| {
-                    network.run(arena, image, answer);
-                });
-        };
-        match pool {
-            None => arenas.iter_mut().zip(shares).zip(targets).for_each(run),
-            Some(pool) => pool.scope(|scope| {
-                for job in arenas.iter_mut().zip(shares).zip(targets) {
-                    scope.spawn(|_| run(job));
+        let threads = arenas.len();
+        let share = count / threads;
+        let (pixels, left) = pixels.split_at(share * threads * input_len);
+        let (targets, left_targets) = answers[..needed].split_at_mut(share * threads * answer_len);
+        if let (Some(team), 1..) = (team.as_mut(), share) {
+            let mut jobs = [const { None }; MOST_THREADS];
+            let own = arenas.iter_mut().zip(scratches.iter_mut());
+            let shares = pixels.chunks_exact(share * input_len);
+            let shares = shares.zip(targets.chunks_exact_mut(share * answer_len));
+            for (job, thread) in jobs.iter_mut().zip(own.zip(shares)) {
+                *job = Some(thread);
+            }
+            team.each(&mut jobs[..threads], |job| {
+                if let Some(((arena, scratch), (pixels, targets))) = job.take() {
+                    network.run_alone(arena, scratch, pixels, targets);
                 }
-            }),
+            });
+        } else {
+            network.run_alone(&mut arenas[0], &mut scratches[0], pixels, targets);
+        }
+        let mut crew = Crew {
+            team: team.as_mut(),
+            scratches,
+        };
+        let left = left.chunks_exact(input_len);
+        for (image, answer) in left.zip(left_targets.chunks_exact_mut(answer_len)) {
+            network.run(&mut arenas[0], &mut crew, image, answer);
         }
         Ok(&self.answers[..needed])
     }
@@ -183,10 +190,10 @@ impl Session {
             .codes
             .get(v)
             .filter(|_| self.network.keeps_values)?;
-        (!place.is_empty()).then(|| &self.arenas[0].values[place.clone()])
+        (!place.is_empty()).then(|| &self.arenas[0][place.clone()])
     }
 
-    /// How long each step takes on `pixels`: the median of `repeats` runs, in running order. The
+    /// How long each step takes on `pixels` and one thread: the median of `repeats` runs, in running order. The
     /// first entry is the way from pixels to codes.
     ///
     /// # Errors
@@ -194,6 +201,10 @@ impl Session {
     pub fn profile(&mut self, pixels: &[u8], repeats: usize) -> Result<Vec<StepTime>> {
         self.network.check_pixels(pixels.len(), 1)?;
         let (network, arena) = (&self.network, &mut self.arenas[0]);
+        let mut crew = Crew {
+            team: None,
+            scratches: &mut self.scratches,
+        };
         let answer = &mut self.answers[..network.answer_len];
         let repeats = repeats.max(1);
         let mut times = vec![Vec::with_capacity(repeats); network.steps.len() + 1];
@@ -203,10 +214,9 @@ impl Session {
                 work();
                 start.elapsed().as_nanos() as u64
             };
-            times[0].push(timed(&mut || network.fill(arena, pixels)));
+            times[0].push(timed(&mut || network.fill(arena, &mut crew, pixels)));
             for (step, times) in network.steps.iter().zip(&mut times[1..]) {
-                let Arena { values, scratch } = arena;
-                times.push(timed(&mut || step.run(values, scratch, answer)));
+                times.push(timed(&mut || step.run(arena, &mut crew, answer)));
             }
         }
         let median = |mut times: Vec<u64>| {
@@ -244,10 +254,9 @@ impl Session {
 
     /// Bytes of all arenas: one for each thread, with the kernels' scratch.
     pub fn arena_bytes(&self) -> usize {
-        self.arenas
-            .iter()
-            .map(|a| a.values.len() + a.scratch.len_bytes())
-            .sum()
+        let values: usize = self.arenas.iter().map(Vec::len).sum();
+        let scratch: usize = self.scratches.iter().map(Scratch::len_bytes).sum();
+        values + scratch
     }
 
     /// The instructions in use.
@@ -255,7 +264,7 @@ impl Session {
         self.network.isa.name()
     }
 
-    /// The number of threads that a batch runs on.
+    /// The number of threads that it runs on.
     pub fn threads(&self) -> usize {
         self.arenas.len()
     }
@@ -263,7 +272,7 @@ impl Session {
 
 impl Network {
     /// The network, and the length of its arena.
-    fn new(program: &Program, isa: Isa, keeps_values: bool) -> (Self, usize) {
+    fn new(program: &Program, isa: Isa, keeps_values: bool, threads: usize) -> (Self, usize) {
         let mut lives = memory::lifetimes(program);
         if keeps_values {
             lives.fill(0..=program.steps.len());
@@ -294,8 +303,9 @@ impl Network {
             steps: program
                 .steps
                 .iter()
-                .map(|s| Ready::new(isa, program, s, &places))
+                .map(|s| Ready::new(isa, program, s, &places, threads))
                 .collect(),
+            input_parts: pixel_parts(&program.values[0], threads),
             names: program.steps.iter().map(|s| s.name.clone()).collect(),
             codes: codes.collect(),
             output: output.grid().map(|grid| (program.output, numbers(grid))),
@@ -318,13 +328,31 @@ impl Network {
         Err(Error::new(ErrorKind::Mismatch, "pixels", message))
     }
 
-    fn run(&self, arena: &mut Arena, pixels: &[u8], answer: &mut [f32]) {
-        self.fill(arena, pixels);
+    /// Runs some images one after another on this thread.
+    fn run_alone(
+        &self,
+        arena: &mut [u8],
+        scratch: &mut Scratch,
+        pixels: &[u8],
+        answers: &mut [f32],
+    ) {
+        let mut crew = Crew {
+            team: None,
+            scratches: std::slice::from_mut(scratch),
+        };
+        let images = pixels.chunks_exact(self.input_len());
+        for (image, answer) in images.zip(answers.chunks_exact_mut(self.answer_len)) {
+            self.run(arena, &mut crew, image, answer);
+        }
+    }
+
+    fn run(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8], answer: &mut [f32]) {
+        self.fill(arena, crew, pixels);
         for step in &self.steps {
-            step.run(&mut arena.values, &mut arena.scratch, answer);
+            step.run(arena, crew, answer);
         }
         if let Some((v, numbers)) = &self.output {
-            let codes = &arena.values[self.codes[*v].clone()];
+            let codes = &arena[self.codes[*v].clone()];
             answer
                 .iter_mut()
                 .zip(codes)
@@ -332,18 +360,38 @@ impl Network {
         }
     }
 
-    fn fill(&self, arena: &mut Arena, pixels: &[u8]) {
-        let codes = &mut arena.values[self.codes[0].clone()];
-        match self.pixels.as_slice() {
-            // As fast as any: the compiler knows how many tables there are.
-            [table] => look_up(&[table], pixels, codes),
-            [red, green, blue] => look_up(&[red, green, blue], pixels, codes),
-            tables => {
-                let pixels = pixels.chunks_exact(tables.len());
-                for (pixel, codes) in pixels.zip(codes.chunks_exact_mut(tables.len())) {
-                    for ((code, &p), table) in codes.iter_mut().zip(pixel).zip(tables) {
-                        *code = table[usize::from(p)];
-                    }
+    fn fill(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8]) {
+        let codes = &mut arena[self.codes[0].clone()];
+        crew.share(
+            &self.input_parts,
+            Target::Codes(codes),
+            |part, _, target| {
+                if let Target::Codes(codes) = target {
+                    look_up_all(&self.pixels, &pixels[part], codes);
+                }
+            },
+        );
+    }
+}
+
+/// What each of `threads` threads makes of the input's codes: whole pixels.
+fn pixel_parts(input: &crate::Value, threads: usize) -> Vec<Range<usize>> {
+    let [height, width, channels] = input.shape;
+    let cut = |i: usize| i * height * width / threads * channels;
+    (0..threads).map(|i| cut(i)..cut(i + 1)).collect()
+}
+
+/// The code of each pixel, a table for each channel.
+fn look_up_all(tables: &[[u8; 256]], pixels: &[u8], codes: &mut [u8]) {
+    match tables {
+        // As fast as any: the compiler knows how many tables there are.
+        [table] => look_up(&[table], pixels, codes),
+        [red, green, blue] => look_up(&[red, green, blue], pixels, codes),
+        tables => {
+            let pixels = pixels.chunks_exact(tables.len());
+            for (pixel, codes) in pixels.zip(codes.chunks_exact_mut(tables.len())) {
+                for ((code, &p), table) in codes.iter_mut().zip(pixel).zip(tables) {
+                    *code = table[usize::from(p)];
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use exbit_kernels::{Epilogue, Isa, PackedConv, Scratch, Target, Window, regrid_table, scalar};
 
 use crate::check::{conv_shape, epilogue};
+use crate::crew::Crew;
 use crate::{Program, Step, StepKind, Value};
 
 /// A step, ready to run on the values of an arena.
@@ -16,7 +17,14 @@ pub(crate) struct Ready {
     inputs: Vec<Range<usize>>,
     /// Where the output's codes lie; `None` where it is real.
     output: Option<Range<usize>>,
+    /// What each thread makes of the output, where they share it.
+    parts: Vec<Range<usize>>,
 }
+
+/// Multiply-accumulates, and bytes of other work, for which a thread more is called: the threads
+/// wait for each other for about as long as these take.
+const MACS_OF_A_THREAD: u64 = 100_000;
+const BYTES_OF_A_THREAD: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Kernel {
@@ -24,6 +32,8 @@ enum Kernel {
     MaxPool {
         shape: [usize; 3],
         window: Window,
+        /// Entries of a line of output.
+        line: usize,
     },
     AvgPool {
         shape: [usize; 3],
@@ -47,13 +57,22 @@ enum Kernel {
 }
 
 impl Ready {
-    /// Prepares `step` of a Program that has passed its check, its values lying at `places`.
-    pub(crate) fn new(isa: Isa, program: &Program, step: &Step, places: &[Range<usize>]) -> Self {
+    /// Prepares `step` of a Program that has passed its check, its values lying at `places`, for
+    /// up to `threads` threads.
+    pub(crate) fn new(
+        isa: Isa,
+        program: &Program,
+        step: &Step,
+        places: &[Range<usize>],
+        threads: usize,
+    ) -> Self {
         let output = &program.values[step.output];
         let start = places[step.output].start;
+        let kernel = Kernel::new(isa, program, step);
         Self {
             isa,
-            kernel: Kernel::new(isa, program, step),
+            parts: kernel.parts(output, threads),
+            kernel,
             inputs: step.inputs.iter().map(|&v| places[v].clone()).collect(),
             output: output.grid().map(|_| start..start + output.len()),
         }
@@ -95,18 +114,33 @@ impl Ready {
     }
 
     /// Runs it on the values in `arena`; a real output goes to `answer`.
-    pub(crate) fn run(&self, arena: &mut [u8], scratch: &mut Scratch, answer: &mut [f32]) {
+    pub(crate) fn run(&self, arena: &mut [u8], crew: &mut Crew<'_>, answer: &mut [f32]) {
         if let Kernel::Concat(parts, channels) = &self.kernel {
             return self.concat(parts, *channels, arena);
         }
-        let (isa, second) = (self.isa, self.inputs.get(1).cloned());
+        let second = self.inputs.get(1).cloned();
         let (x, r, y) = borrow(arena, self.inputs[0].clone(), second, self.output.clone());
-        match (&self.kernel, y) {
-            (Kernel::Conv(conv), Some(y)) => conv.run(x, r, scratch, Target::Codes(y)),
-            (Kernel::Conv(conv), None) => conv.run(x, r, scratch, Target::Real(answer)),
-            (Kernel::Add(e), y) => {
-                let mut target = y.map_or(Target::Real(answer), Target::Codes);
-                exbit_kernels::add(isa, e, x, r.unwrap_or(x), &mut target);
+        let target = y.map_or(Target::Real(answer), Target::Codes);
+        crew.share(&self.parts, target, |part, scratch, target| {
+            self.make(part, x, r, scratch, target);
+        });
+    }
+
+    /// Makes a part of the output, which goes to `target`.
+    fn make(
+        &self,
+        part: Range<usize>,
+        x: &[u8],
+        r: Option<&[u8]>,
+        scratch: &mut Scratch,
+        mut target: Target<'_>,
+    ) {
+        let isa = self.isa;
+        match (&self.kernel, &mut target) {
+            (Kernel::Conv(conv), _) => conv.run(part, x, r, scratch, target),
+            (Kernel::Add(e), target) => {
+                let (x, r) = (&x[part.clone()], &r.unwrap_or(x)[part]);
+                exbit_kernels::add(isa, e, x, r, target);
             }
             (
                 Kernel::AvgPool {
@@ -117,23 +151,16 @@ impl Ready {
                     means,
                 },
                 y,
-            ) => {
-                let mut target = y.map_or(Target::Real(answer), Target::Codes);
-                exbit_kernels::average_pool(
-                    isa,
-                    *shape,
-                    *window,
-                    *padded,
-                    *zero,
-                    means,
-                    x,
-                    &mut target,
-                );
-            }
-            (Kernel::MaxPool { shape, window }, Some(y)) => {
-                exbit_kernels::max_pool(isa, *shape, *window, x, y)
-            }
-            (Kernel::Table(codes), Some(y)) => scalar::lookup(codes, x, y),
+            ) => exbit_kernels::average_pool(isa, *shape, *window, *padded, *zero, means, x, y),
+            (
+                Kernel::MaxPool {
+                    shape,
+                    window,
+                    line,
+                },
+                Target::Codes(y),
+            ) => exbit_kernels::max_pool(isa, *shape, *window, part.start / line, x, y),
+            (Kernel::Table(codes), Target::Codes(y)) => scalar::lookup(codes, &x[part], y),
             (
                 Kernel::Pad {
                     shape,
@@ -141,15 +168,12 @@ impl Ready {
                     width,
                     code,
                 },
-                Some(y),
-            ) => {
-                scalar::pad(*shape, *corner, *width, *code, x, y);
-            }
-            (Kernel::Shuffle(table), Some(y)) => {
-                y.iter_mut()
-                    .zip(table)
-                    .for_each(|(y, &from)| *y = x[from as usize]);
-            }
+                Target::Codes(y),
+            ) => scalar::pad(*shape, *corner, *width, *code, x, y),
+            (Kernel::Shuffle(table), Target::Codes(y)) => y
+                .iter_mut()
+                .zip(&table[part])
+                .for_each(|(y, &from)| *y = x[from as usize]),
             (
                 Kernel::Concat(..)
                 | Kernel::MaxPool { .. }
@@ -188,6 +212,7 @@ impl Kernel {
             StepKind::MaxPool(window) => Kernel::MaxPool {
                 shape: x.shape,
                 window: *window,
+                line: output.shape[1] * output.shape[2],
             },
             StepKind::AvgPool {
                 window,
@@ -221,6 +246,26 @@ impl Kernel {
                 code: *code,
             },
             StepKind::Shuffle { views } => Kernel::Shuffle(gather_table(x.len(), views)),
+        }
+    }
+
+    /// What each of as many threads as pay, up to `threads`, makes of `output`; a step that is not
+    /// shared has one part.
+    fn parts(&self, output: &Value, threads: usize) -> Vec<Range<usize>> {
+        let len = output.len();
+        let lines = |line: usize| {
+            let n = threads.min(1 + len / BYTES_OF_A_THREAD).min(len / line);
+            let cut = |i: usize| i * (len / line) / n * line;
+            (0..n).map(|i| cut(i)..cut(i + 1)).collect()
+        };
+        match self {
+            Kernel::Conv(conv) => {
+                let n = 1 + (conv.macs() / MACS_OF_A_THREAD).min(threads as u64 - 1) as usize;
+                (0..n).map(|i| conv.part(i, n)).collect()
+            }
+            Kernel::MaxPool { line, .. } => lines(*line),
+            Kernel::Add(_) | Kernel::Table(_) | Kernel::Shuffle(_) => lines(1),
+            Kernel::AvgPool { .. } | Kernel::Concat(..) | Kernel::Pad { .. } => lines(len),
         }
     }
 }

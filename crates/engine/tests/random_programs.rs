@@ -59,6 +59,10 @@ fn a_batch_is_its_images_on_any_number_of_threads() {
                 let batch = session.run_batch(&pixels, count).unwrap();
                 assert_eq!(bits(batch), bits(&single), "seed {seed}, {threads} threads");
             }
+            if let Some(image) = pixels.chunks(one.input_len()).next() {
+                let first = bits(&single[..one.answer_len()]);
+                assert_eq!(bits(session.run(image).unwrap()), first, "seed {seed}");
+            }
         }
         assert!(one.run_batch(&pixels, count + 1).is_err());
     }

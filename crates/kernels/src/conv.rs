@@ -1,6 +1,8 @@
 //! Convolution prepared for one CPU: which kernel runs it, its weights packed as that kernel reads
 //! them.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 use crate::depthwise::PackedDepthwise;
 use crate::isa::Level;
@@ -123,16 +125,41 @@ impl PackedConv {
         }
     }
 
-    /// Runs it in `scratch`, which [`PackedConv::reserve`] has seen. `input` goes on for
+    /// Part `i` of `n` nearly equal ones, as a range of the output's entries; it may be empty.
+    pub fn part(&self, i: usize, n: usize) -> Range<usize> {
+        match &self.kernel {
+            Kernel::Scalar(_) => {
+                let len: usize = self.shape.output.iter().product();
+                i * len / n..(i + 1) * len / n
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Wide(packed) => packed.part(i, n),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Low(packed) => packed.part(i, n),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Vnni(packed) => packed.part(i, n),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::DepthwiseAvx2(packed) => packed.part(i, n),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::DepthwiseVnni(packed) => packed.part(i, n),
+        }
+    }
+
+    /// Makes the entries `part` of the output, one of [`PackedConv::part`], in `scratch`, which
+    /// [`PackedConv::reserve`] has seen; they go to `target`. `input` goes on for
     /// [`SLACK`](crate::SLACK) bytes of any content after its codes; where a residual sum is
     /// folded into the epilogue, `residual` holds its codes.
     pub fn run(
         &self,
+        part: Range<usize>,
         input: &[u8],
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         mut target: Target<'_>,
     ) {
+        if part.is_empty() {
+            return;
+        }
         let target = &mut target;
         match &self.kernel {
             Kernel::Scalar(Definition {
@@ -145,21 +172,22 @@ impl PackedConv {
                     *zero,
                     weights,
                     epilogue,
+                    part,
                     input,
                     residual,
                     target,
                 );
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Wide(packed) => packed.run(input, residual, scratch, target),
+            Kernel::Wide(packed) => packed.run(part, input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Low(packed) => packed.run(input, residual, scratch, target),
+            Kernel::Low(packed) => packed.run(part, input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni(packed) => packed.run(input, residual, scratch, target),
+            Kernel::Vnni(packed) => packed.run(part, input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.run(input, residual, scratch, target),
+            Kernel::DepthwiseAvx2(packed) => packed.run(part, input, residual, scratch, target),
             #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.run(input, residual, scratch, target),
+            Kernel::DepthwiseVnni(packed) => packed.run(part, input, residual, scratch, target),
         }
     }
 }

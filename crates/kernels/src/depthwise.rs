@@ -6,6 +6,8 @@
 //! channel `16 l + 4 j + e` of a block is entry `4 l + e` of vector `j`, and so are its constants
 //! and its weights.
 
+use std::ops::Range;
+
 use crate::conv::Scratch;
 use crate::{ConvShape, Epilogue, Finish, SLACK, Target};
 
@@ -204,30 +206,42 @@ impl<M: Channels> PackedDepthwise<M> {
         scratch.bytes.resize(scratch.bytes.len().max(needed), 0);
     }
 
+    /// Part `i` of `n` nearly equal ones: whole lines.
+    pub(crate) fn part(&self, i: usize, n: usize) -> Range<usize> {
+        let [height, width, channels] = self.shape.output;
+        let cut = |i: usize| i * height / n * width * channels;
+        cut(i)..cut(i + 1)
+    }
+
+    /// Makes the entries `part` of the output, which go to `target`.
     pub(crate) fn run(
         &self,
+        part: Range<usize>,
         input: &[u8],
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         target: &mut Target<'_>,
     ) {
-        let [height, width, channels] = self.shape.output;
+        let [_, width, channels] = self.shape.output;
+        let line = width * channels;
         let outside = &mut scratch.bytes[..self.shape.input[1] * channels + SLACK];
         outside.fill(self.zero);
-        for first in (0..height).step_by(STRIP) {
+        let lines = part.start / line..part.end / line;
+        for first in lines.clone().step_by(STRIP) {
             let strip = Strip {
                 input,
                 outside,
                 shape: &self.shape,
                 first,
-                count: STRIP.min(height - first),
+                count: STRIP.min(lines.end - first),
                 weights: &self.weights,
                 start: &self.start,
             };
-            match (&mut *target, self.epilogue.finish) {
-                (Target::Codes(y), Finish::Clip { lo, hi }) if self.fused => {
-                    let line = width * channels;
-                    let codes = &mut y[first * line..][..strip.count * line];
+            let made = first * line..(first + strip.count) * line;
+            let residual = residual.map(|r| &r[made.clone()]);
+            let mut target = target.part(made.start - part.start..made.end - part.start);
+            match (&mut target, self.epilogue.finish) {
+                (Target::Codes(codes), Finish::Clip { lo, hi }) if self.fused => {
                     let (m, b, lo, hi) = (&self.m, &self.b, lo as u8, hi as u8);
                     self.micro.codes(
                         &strip,
@@ -245,7 +259,8 @@ impl<M: Channels> PackedDepthwise<M> {
         }
     }
 
-    /// A strip whose sums the kernel itself cannot finish.
+    /// A strip whose sums the kernel itself cannot finish; residual and target are those of the
+    /// strip.
     fn finish(
         &self,
         strip: &Strip<'_, M::Weight>,
@@ -254,9 +269,9 @@ impl<M: Channels> PackedDepthwise<M> {
     ) {
         let (width, count) = (strip.width(), strip.channels());
         let (mut vectors, mut sums) = ([0; MAX_LANES], [0; MAX_LANES]);
-        for pixel in strip.first * width..(strip.first + strip.count) * width {
+        for pixel in 0..strip.count * width {
             for first in (0..count).step_by(M::LANES) {
-                let place = [pixel / width, pixel % width];
+                let place = [strip.first + pixel / width, pixel % width];
                 self.micro
                     .sums(strip, place, first / M::LANES, &mut vectors);
                 for (lane, sum) in sums[..M::LANES].iter_mut().enumerate() {
@@ -265,10 +280,9 @@ impl<M: Channels> PackedDepthwise<M> {
                 let channels = first..count.min(first + M::LANES);
                 let place = pixel * count + first..pixel * count + channels.end;
                 let (sums, r) = (&sums[..channels.len()], residual.map(|r| &r[place.clone()]));
-                self.micro.run(|| match target {
-                    Target::Codes(y) => self.epilogue.codes(sums, channels, r, &mut y[place]),
-                    Target::Real(y) => self.epilogue.reals(sums, channels, r, &mut y[place]),
-                });
+                let mut target = target.part(place);
+                self.micro
+                    .run(|| self.epilogue.finish(sums, channels, r, &mut target));
             }
         }
     }

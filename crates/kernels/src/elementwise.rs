@@ -20,8 +20,15 @@ pub fn add(isa: Isa, epilogue: &Epilogue, a: &[u8], b: &[u8], target: &mut Targe
 }
 
 /// [`scalar::max_pool`], with the instructions of `isa`.
-pub fn max_pool(isa: Isa, shape: [usize; 3], window: Window, input: &[u8], output: &mut [u8]) {
-    isa.run(|| scalar::max_pool(shape, window, input, output));
+pub fn max_pool(
+    isa: Isa,
+    shape: [usize; 3],
+    window: Window,
+    first: usize,
+    input: &[u8],
+    output: &mut [u8],
+) {
+    isa.run(|| scalar::max_pool(shape, window, first, input, output));
 }
 
 /// [`scalar::average_pool`], with the instructions of `isa`.
@@ -78,7 +85,7 @@ pub fn average_pool(
                     *finish,
                     &sums[..lanes],
                     &[0; LANES],
-                    &mut target.part(at, lanes),
+                    &mut target.part(at..at + lanes),
                 );
             });
         }

@@ -25,7 +25,7 @@
 
 use std::ops::Range;
 
-use crate::{Grid, clip_round};
+use crate::{Grid, Target, clip_round};
 
 /// What follows a sum, before rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -222,9 +222,24 @@ impl Epilogue {
         activation.apply(self.sum(acc, c, r))
     }
 
+    /// What becomes of the sums of neighbouring `channels`.
+    #[inline(always)]
+    pub(crate) fn finish(
+        &self,
+        sums: &[i32],
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        target: &mut Target<'_>,
+    ) {
+        match target {
+            Target::Codes(y) => self.codes(sums, channels, residual, y),
+            Target::Real(y) => self.reals(sums, channels, residual, y),
+        }
+    }
+
     /// The codes of neighbouring `channels`: [`Epilogue::code`] of each.
     #[inline(always)]
-    pub(crate) fn codes(
+    fn codes(
         &self,
         sums: &[i32],
         channels: Range<usize>,
@@ -264,7 +279,7 @@ impl Epilogue {
 
     /// The real results of neighbouring `channels`: [`Epilogue::real`] of each.
     #[inline(always)]
-    pub(crate) fn reals(
+    fn reals(
         &self,
         sums: &[i32],
         channels: Range<usize>,

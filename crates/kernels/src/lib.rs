@@ -2,8 +2,9 @@
 //! products of codes.
 //!
 //! The scalar functions are the definition. Every SIMD path equals them bit for bit, and what
-//! training simulates are the same integers. Slices in, slices out: no threads, no allocation, no
-//! errors. This is the only crate that may write `unsafe`.
+//! training simulates are the same integers. Slices in, slices out: a kernel has no threads, no
+//! allocation, no errors. This is the only crate that may write `unsafe`; for that reason alone
+//! the [`Team`] of threads that share a step lies here.
 //!
 //! Read in this order: [`Bits`], `quantize` (one definition of rounding), [`Epilogue`] (from a sum
 //! to a code), then [`scalar`].
@@ -20,6 +21,7 @@ mod lines;
 mod pack;
 mod quantize;
 pub mod scalar;
+mod team;
 mod tiles;
 mod window;
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +37,7 @@ pub use isa::{Isa, peak};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round};
 pub use scalar::{ConvShape, Target};
+pub use team::Team;
 pub use window::Window;
 
 /// Bytes past the end of an input's codes that a kernel may read, and ignores.

@@ -61,8 +61,9 @@ pub(crate) struct Lines {
     pub(crate) len: usize,
     /// Lines of output made at a time.
     pub(crate) outputs: usize,
-    /// Lines of input that make them.
-    pub(crate) inputs: usize,
+    /// Lines of input from one line of output to the next, and those that make one.
+    stride: usize,
+    span: usize,
 }
 
 impl Lines {
@@ -73,9 +74,8 @@ impl Lines {
         let copied = window.pads != [0; 4] || L::in_place(&[]).is_none();
         let len = (left + w + right) * channels;
         let height = shape.output[0];
-        let inputs = |outputs: usize| {
-            (outputs - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
-        };
+        let span = (window.kernel[0] - 1) * window.dilation[0] + 1;
+        let inputs = |outputs: usize| (outputs - 1) * window.stride[0] + span;
         // Read in place, the lines made at a time are only as many as need one table of places.
         let fits = |n: &usize| {
             let bytes = inputs(*n) * len * size_of::<L>();
@@ -88,8 +88,14 @@ impl Lines {
             copied,
             len,
             outputs,
-            inputs: inputs(outputs),
+            stride: window.stride[0],
+            span,
         }
+    }
+
+    /// Lines of input that make `outputs` lines of output.
+    fn inputs(&self, outputs: usize) -> usize {
+        (outputs - 1) * self.stride + self.span
     }
 
     /// The codes from line `y` on, the margin counted, where they can be read as they lie.
@@ -102,25 +108,29 @@ impl Lines {
     pub(crate) fn reserve<L: Lane>(&self, scratch: &mut Scratch) {
         if self.copied {
             let held = L::scratch(scratch);
-            held.resize(held.len().max(self.inputs * self.len + SLACK), L::default());
+            let needed = self.inputs(self.outputs) * self.len + SLACK;
+            held.resize(held.len().max(needed), L::default());
         }
     }
 
-    /// Copies the lines of input that make one copy's outputs, the first of them at `y` with the
-    /// margin counted.
+    /// Copies the lines of input that make `outputs` lines of output, the first of them at `y` with
+    /// the margin counted.
     #[inline(always)]
     pub(crate) fn copy<L: Lane>(
         &self,
         shape: &ConvShape,
         zero: u8,
         input: &[u8],
-        y: usize,
+        [y, outputs]: [usize; 2],
         copy: &mut [L],
     ) {
         let [h, w, channels] = shape.input;
         let [top, left, ..] = shape.window.pads;
         let zero = L::from(zero);
-        for (line, y) in copy.chunks_exact_mut(self.len).zip(y..y + self.inputs) {
+        for (line, y) in copy
+            .chunks_exact_mut(self.len)
+            .zip(y..y + self.inputs(outputs))
+        {
             match y.checked_sub(top).filter(|&y| y < h) {
                 None => line.fill(zero),
                 Some(y) => {

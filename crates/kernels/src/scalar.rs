@@ -1,6 +1,8 @@
 //! The definition of every kernel, plainly. Codes lie as `[height, width, channels]`; every other
 //! path equals these functions bit for bit.
 
+use std::ops::Range;
+
 use crate::{Epilogue, Window};
 
 /// The extents of a convolution on codes; all of them fit each other.
@@ -52,12 +54,26 @@ impl Target<'_> {
         }
     }
 
-    /// `len` entries from `first` on.
-    #[inline(always)]
-    pub(crate) fn part(&mut self, first: usize, len: usize) -> Target<'_> {
+    /// The first `at` entries, and the others.
+    pub fn split_at(self, at: usize) -> (Self, Self) {
         match self {
-            Target::Codes(codes) => Target::Codes(&mut codes[first..first + len]),
-            Target::Real(numbers) => Target::Real(&mut numbers[first..first + len]),
+            Target::Codes(codes) => {
+                let (a, b) = codes.split_at_mut(at);
+                (Target::Codes(a), Target::Codes(b))
+            }
+            Target::Real(numbers) => {
+                let (a, b) = numbers.split_at_mut(at);
+                (Target::Real(a), Target::Real(b))
+            }
+        }
+    }
+
+    /// The entries of a range.
+    #[inline(always)]
+    pub(crate) fn part(&mut self, range: Range<usize>) -> Target<'_> {
+        match self {
+            Target::Codes(codes) => Target::Codes(&mut codes[range]),
+            Target::Real(numbers) => Target::Real(&mut numbers[range]),
         }
     }
 }
@@ -89,23 +105,28 @@ pub fn dot(
     acc
 }
 
-/// Convolution, its residual sum, its activation and its rounding.
+/// Convolution, its residual sum, its activation and its rounding: the entries `part` of its
+/// output, which go to `target`.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what a convolution is made of, and the part"
+)]
 pub fn conv(
     shape: &ConvShape,
     zero: u8,
     weights: &[i8],
     epilogue: &Epilogue,
+    part: Range<usize>,
     input: &[u8],
     residual: Option<&[u8]>,
     target: &mut Target<'_>,
 ) {
-    let [height, width, channels] = shape.output;
-    for (position, (oy, ox)) in positions([height, width]).enumerate() {
-        for c in 0..channels {
-            let at = position * channels + c;
-            let acc = dot(shape, zero, weights, input, [oy, ox, c]);
-            finish(epilogue, acc, c, residual.map_or(0, |r| r[at]), target, at);
-        }
+    let [_, width, channels] = shape.output;
+    for (to, at) in part.enumerate() {
+        let (position, c) = (at / channels, at % channels);
+        let place = [position / width, position % width, c];
+        let acc = dot(shape, zero, weights, input, place);
+        finish(epilogue, acc, c, residual.map_or(0, |r| r[at]), target, to);
     }
 }
 
@@ -153,12 +174,19 @@ pub fn average_pool(
     }
 }
 
-/// Maximum over the taps inside the image, of which there is at least one.
+/// Maximum over the taps inside the image, of which there is at least one: the lines of output from
+/// `first` on, as many as `output` holds.
 #[inline(always)]
-pub fn max_pool([h, w, channels]: [usize; 3], window: Window, input: &[u8], output: &mut [u8]) {
-    let extents = window.output(h, w).unwrap_or_default();
-    for (position, (oy, ox)) in positions(extents).enumerate() {
-        let row = &mut output[position * channels..][..channels];
+pub fn max_pool(
+    [h, w, channels]: [usize; 3],
+    window: Window,
+    first: usize,
+    input: &[u8],
+    output: &mut [u8],
+) {
+    let [_, width] = window.output(h, w).unwrap_or_default();
+    for (position, row) in output.chunks_exact_mut(channels).enumerate() {
+        let (oy, ox) = (first + position / width, position % width);
         row.fill(0);
         for y in window.taps(0, oy, h).map(|ky| window.position(0, oy, ky)) {
             for x in window.taps(1, ox, w).map(|kx| window.position(1, ox, kx)) {
@@ -269,7 +297,7 @@ mod tests {
             pads: [1, 1, 0, 0],
             ..Window::square(2, 1, 0)
         };
-        max_pool([2, 2, 1], window, &[5, 0, 0, 9], &mut max);
+        max_pool([2, 2, 1], window, 0, &[5, 0, 0, 9], &mut max);
         assert_eq!(max, [5, 5, 5, 9]);
     }
 }

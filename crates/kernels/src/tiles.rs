@@ -213,63 +213,89 @@ impl<M: Micro> Packed<M> {
         self.lines.reserve::<M::Lane>(scratch);
     }
 
+    /// Part `i` of `n` nearly equal ones: whole pixels, or whole panels of a single one.
+    pub(crate) fn part(&self, i: usize, n: usize) -> Range<usize> {
+        let [height, width, channels] = self.shape.output;
+        if height * width == 1 {
+            let end = |i: usize| match (i * self.panels.len() / n).checked_sub(1) {
+                Some(last) => self.panels[last].channels.end,
+                None => 0,
+            };
+            return end(i)..end(i + 1);
+        }
+        let cut = |i: usize| i * height * width / n * channels;
+        cut(i)..cut(i + 1)
+    }
+
+    /// Makes the entries `part` of the output, which go to `target`.
     pub(crate) fn run(
         &self,
+        part: Range<usize>,
         input: &[u8],
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         target: &mut Target<'_>,
     ) {
-        let height = self.shape.output[0];
-        for first in (0..height).step_by(self.lines.outputs) {
-            let made = first..height.min(first + self.lines.outputs);
+        let [height, width, channels] = self.shape.output;
+        let all = part.start / channels..part.end.div_ceil(channels);
+        let (alone, end) = (height * width == 1, all.end.div_ceil(width));
+        for first in (all.start / width..end).step_by(self.lines.outputs) {
+            let lines = self.lines.outputs.min(end - first);
             let y = first * self.shape.window.stride[0];
             let codes = match self.lines.in_place::<M::Lane>(input, y) {
                 Some(codes) => codes,
                 None => {
-                    let copy = M::Lane::scratch(scratch);
+                    let (shape, copy) = (&self.shape, M::Lane::scratch(scratch));
                     self.micro
-                        .run(|| self.lines.copy(&self.shape, self.zero, input, y, copy));
+                        .run(|| self.lines.copy(shape, self.zero, input, [y, lines], copy));
                     &copy[..]
                 }
             };
+            let made = Made {
+                codes,
+                first: first * width,
+                pixels: all.start.max(first * width)..all.end.min((first + lines) * width),
+                start: part.start,
+            };
             for panel in &self.panels {
-                self.multiply(panel, codes, made.clone(), residual, target);
+                if !alone || part.contains(&panel.channels.start) {
+                    self.multiply(panel, &made, residual, target);
+                }
             }
         }
     }
 
-    /// Multiplies a panel of channels with the pixels of the `made` lines of output, whose windows
-    /// begin with `codes`.
+    /// Multiplies a panel of channels with pixels.
     fn multiply(
         &self,
         panel: &Panel,
-        codes: &[M::Lane],
-        made: Range<usize>,
+        made: &Made<'_, M::Lane>,
         residual: Option<&[u8]>,
         target: &mut Target<'_>,
     ) {
-        let [_, width, stride] = self.shape.output;
+        let stride = self.shape.output[2];
         let lanes = panel.blocks * BLOCK;
         let constants = panel.constants..panel.constants + lanes;
         let group = panel.group * self.shape.input[2] / self.shape.groups;
         let depth = self.runs.len() * self.steps * M::DEPTH;
         let job = Job {
-            codes: &codes[group..],
-            pixels: &self.pixels[..made.len() * width],
+            codes: &made.codes[group..],
+            pixels: &self.pixels[made.pixels.start - made.first..made.pixels.end - made.first],
             runs: &self.runs,
             steps: self.steps,
             weights: &self.weights[panel.weights..][..lanes * depth],
             start: &self.start[constants.clone()],
         };
-        let at = made.start * width * stride + panel.channels.start;
+        let at = made.pixels.start * stride + panel.channels.start;
+        let residual = residual.map(|r| &r[at..]);
+        let at = at - made.start;
         if let (true, Target::Codes(y), Finish::Clip { lo, hi }) =
             (self.fused, &mut *target, self.epilogue.finish)
         {
             let out = ClipOut {
                 m: &self.m[constants.clone()],
                 b: &self.b[constants],
-                residual: self.epilogue.m_r.zip(residual.map(|r| &r[at..])),
+                residual: self.epilogue.m_r.zip(residual),
                 lo,
                 hi,
                 codes: &mut y[at..],
@@ -282,44 +308,46 @@ impl<M: Micro> Packed<M> {
         for (tile, pixels) in job.pixels.chunks(MAX_ROWS).enumerate() {
             self.micro
                 .multiply(&Job { pixels, ..job }, &mut Out::Sums(&mut sums));
-            let at = at + tile * MAX_ROWS * stride;
+            let first = tile * MAX_ROWS * stride;
+            let residual = residual.map(|r| &r[first..]);
+            let mut target = target.part(at + first..target.len());
             self.micro
-                .run(|| self.finish(&sums, panel, at, pixels.len(), residual, target));
+                .run(|| self.finish(&sums, panel, pixels.len(), residual, &mut target));
         }
     }
 
-    /// What becomes of the `sums` of a tile that the kernel itself cannot finish.
+    /// What becomes of the `sums` of a tile that the kernel itself cannot finish; residual and target
+    /// begin with the first of them.
     #[inline(always)]
     fn finish(
         &self,
         sums: &[i32],
         panel: &Panel,
-        at: usize,
         rows: usize,
         residual: Option<&[u8]>,
         target: &mut Target<'_>,
     ) {
         let (stride, count) = (self.shape.output[2], panel.channels.len());
-        for (row, sums) in sums
-            .chunks_exact(panel.blocks * BLOCK)
-            .take(rows)
-            .enumerate()
-        {
-            let place = at + row * stride..at + row * stride + count;
+        let rows = sums.chunks_exact(panel.blocks * BLOCK).take(rows);
+        for (row, sums) in rows.enumerate() {
+            let place = row * stride..row * stride + count;
             let residual = residual.map(|r| &r[place.clone()]);
             let channels = panel.channels.clone();
-            match target {
-                Target::Codes(y) => {
-                    self.epilogue
-                        .codes(&sums[..count], channels, residual, &mut y[place]);
-                }
-                Target::Real(y) => {
-                    self.epilogue
-                        .reals(&sums[..count], channels, residual, &mut y[place]);
-                }
-            }
+            self.epilogue
+                .finish(&sums[..count], channels, residual, &mut target.part(place));
         }
     }
+}
+
+/// Pixels to be made of some lines of the input.
+struct Made<'a, L> {
+    /// Where the lines begin.
+    codes: &'a [L],
+    /// The first pixel that could be made of them, and those that are.
+    first: usize,
+    pixels: Range<usize>,
+    /// The entry of the output with which the target begins.
+    start: usize,
 }
 
 /// Where the pixels of one copy's outputs begin.

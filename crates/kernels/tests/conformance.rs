@@ -165,16 +165,20 @@ fn check(case: &Case, random: &mut Random) {
         case.activation,
         case.output,
     );
+    let parts = random.of(&[1, 1, 2, 3, 8]);
     let run = |isa: Isa| {
         let conv = PackedConv::new(isa, shape, input, &weights, epilogue.clone());
         let mut scratch = Scratch::default();
         conv.reserve(&mut scratch);
         let (mut codes, mut reals) = (vec![99; oh * ow * out], vec![9.9; oh * ow * out]);
-        let target = match case.output {
-            Some(_) => Target::Codes(&mut codes),
-            None => Target::Real(&mut reals),
-        };
-        conv.run(&x, r.as_deref(), &mut scratch, target);
+        for i in 0..parts {
+            let part = conv.part(i, parts);
+            let target = match case.output {
+                Some(_) => Target::Codes(&mut codes[part.clone()]),
+                None => Target::Real(&mut reals[part.clone()]),
+            };
+            conv.run(part, &x, r.as_deref(), &mut scratch, target);
+        }
         let reals: Vec<u32> = reals.iter().map(|y| y.to_bits()).collect();
         (codes, reals, conv.name())
     };
