@@ -64,7 +64,7 @@ const LAYERS: [Layer; 20] = [
 ];
 
 /// Bits of weights and of activations.
-const WIDTHS: [(u8, u8); 3] = [(8, 8), (4, 8), (4, 4)];
+const WIDTHS: [(u8, u8); 5] = [(8, 8), (4, 8), (2, 2), (1, 2), (1, 1)];
 
 struct Candidate {
     conv: PackedConv,
@@ -134,7 +134,8 @@ fn candidate(layer: &Layer, isa: Isa, (weight, activation): (u8, u8)) -> Candida
     let [weight, activation] = [weight, activation].map(|b| Bits::new(b).expect("1 to 8 bits"));
     let (lo, hi) = weight.weight_range();
     let span = i32::from(hi) - i32::from(lo) + 1;
-    let code = |i: usize| (i32::from(lo) + (i * 7919 % 65_537) as i32 % span) as i8;
+    let code =
+        |i: usize| weight.weight_code((i32::from(lo) + (i * 7919 % 65_537) as i32 % span) as f32);
     let channels = shape.output[2];
     let weights: Vec<i8> = (0..channels * shape.depth()).map(code).collect();
     let (scale, bias) = (vec![0.01; channels], vec![0.1; channels]);

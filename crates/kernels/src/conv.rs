@@ -1,43 +1,60 @@
 //! Convolution prepared for one CPU: which kernel runs it, its weights packed as that kernel reads
 //! them.
 
+use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 #[cfg(target_arch = "x86_64")]
-use crate::depthwise::PackedDepthwise;
+use crate::depthwise::{Channels, PackedDepthwise};
 use crate::isa::Level;
+use crate::lines::BitPlanes;
 #[cfg(target_arch = "x86_64")]
-use crate::tiles::Packed;
+use crate::lookup::Look;
+use crate::lookup::Sums;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{Avx2, Avx512Vnni, Low, Wide};
+use crate::tiles::{Micro, Packed};
+#[cfg(target_arch = "x86_64")]
+use crate::x86::{Avx2, Avx512Vnni, Ones};
 use crate::{ConvShape, Epilogue, Grid, Isa, Target, scalar};
 
 /// A convolution, ready to run.
 #[derive(Clone, Debug)]
 pub struct PackedConv {
     shape: ConvShape,
-    kernel: Kernel,
+    kernel: Arc<dyn Prepared>,
 }
 
-#[derive(Clone, Debug)]
-enum Kernel {
-    Scalar(Definition),
-    #[cfg(target_arch = "x86_64")]
-    Wide(Packed<Wide>),
-    #[cfg(target_arch = "x86_64")]
-    Low(Packed<Low>),
-    #[cfg(target_arch = "x86_64")]
-    Vnni(Packed<Avx512Vnni>),
-    #[cfg(target_arch = "x86_64")]
-    DepthwiseAvx2(PackedDepthwise<Avx2>),
-    #[cfg(target_arch = "x86_64")]
-    DepthwiseVnni(PackedDepthwise<Avx512Vnni>),
+/// A convolution as one kernel wants it.
+pub(crate) trait Prepared: Debug + Send + Sync {
+    /// The kernel's name.
+    fn name(&self) -> &'static str;
+
+    /// Bytes of packed weights and constants.
+    fn len_bytes(&self) -> usize;
+
+    /// Grows `scratch` to what a run takes.
+    fn reserve(&self, scratch: &mut Scratch);
+
+    /// Part `i` of `n` nearly equal ones, which begins and ends where this kernel can.
+    fn part(&self, i: usize, n: usize) -> Range<usize>;
+
+    /// Makes the entries `part` of the output, at least one, which go to `target`.
+    fn run(
+        &self,
+        part: Range<usize>,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        scratch: &mut Scratch,
+        target: &mut Target<'_>,
+    );
 }
 
-#[derive(Clone, Debug)]
-struct Definition {
-    zero: u8,
-    weights: Vec<i8>,
+/// A convolution with its weights and epilogue, to be packed.
+struct Draft<'a> {
+    shape: ConvShape,
+    grid: Grid,
+    weights: &'a [i8],
     epilogue: Epilogue,
 }
 
@@ -46,61 +63,50 @@ struct Definition {
 pub struct Scratch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) words: Vec<i16>,
+    pub(crate) tables: Vec<Sums>,
+    pub(crate) planes: Vec<BitPlanes>,
 }
 
 impl Scratch {
     /// Its size in bytes.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len() + size_of_val(&self.words[..])
+        let Self {
+            bytes,
+            words,
+            tables,
+            planes,
+        } = self;
+        bytes.len() + size_of_val(&words[..]) + size_of_val(&tables[..]) + size_of_val(&planes[..])
     }
 }
 
 impl PackedConv {
     /// Packs `weights`, `[Cout, kh, kw, Cin / groups]`, for input codes on `grid`.
     pub fn new(isa: Isa, shape: ConvShape, grid: Grid, weights: &[i8], epilogue: Epilogue) -> Self {
-        let zero = grid.zero;
-        let kernel = match isa.0 {
-            Level::Scalar => Kernel::Scalar(Definition {
-                zero,
+        let draft = Draft {
+            shape,
+            grid,
+            weights,
+            epilogue,
+        };
+        let kernel: Arc<dyn Prepared> = match isa.0 {
+            Level::Scalar => Arc::new(Definition {
+                shape,
+                zero: grid.zero,
                 weights: weights.to_vec(),
-                epilogue,
+                epilogue: draft.epilogue,
             }),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) if shape.is_depthwise() => {
-                Kernel::DepthwiseAvx2(PackedDepthwise::new(token, shape, zero, weights, epilogue))
-            }
+            Level::Avx2(token) => draft.avx2(token),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) => match token.low(grid.bits.levels(), weights) {
-                Some(low) => Kernel::Low(Packed::new(low, shape, zero, weights, epilogue)),
-                None => Kernel::Wide(Packed::new(token.wide(), shape, zero, weights, epilogue)),
-            },
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(token) if shape.is_depthwise() => {
-                Kernel::DepthwiseVnni(PackedDepthwise::new(token, shape, zero, weights, epilogue))
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(token) => {
-                Kernel::Vnni(Packed::new(token, shape, zero, weights, epilogue))
-            }
+            Level::Avx512Vnni(token) => draft.avx512vnni(token),
         };
         Self { shape, kernel }
     }
 
     /// The kernel's name.
     pub fn name(&self) -> &'static str {
-        match &self.kernel {
-            Kernel::Scalar(_) => "conv-scalar",
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Wide(packed) => packed.name(),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Low(packed) => packed.name(),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni(packed) => packed.name(),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.name(),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.name(),
-        }
+        self.kernel.name()
     }
 
     /// Multiply-accumulates of one image.
@@ -108,45 +114,23 @@ impl PackedConv {
         self.shape.macs()
     }
 
+    /// Bytes of packed weights and constants.
+    pub fn len_bytes(&self) -> usize {
+        self.kernel.len_bytes()
+    }
+
     /// Grows `scratch` to what a run takes.
     pub fn reserve(&self, scratch: &mut Scratch) {
-        match &self.kernel {
-            Kernel::Scalar(_) => {}
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.reserve(scratch),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.reserve(scratch),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Wide(packed) => packed.reserve(scratch),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Low(packed) => packed.reserve(scratch),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni(packed) => packed.reserve(scratch),
-        }
+        self.kernel.reserve(scratch);
     }
 
     /// Part `i` of `n` nearly equal ones, as a range of the output's entries; it may be empty.
     pub fn part(&self, i: usize, n: usize) -> Range<usize> {
-        match &self.kernel {
-            Kernel::Scalar(_) => {
-                let len: usize = self.shape.output.iter().product();
-                i * len / n..(i + 1) * len / n
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Wide(packed) => packed.part(i, n),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Low(packed) => packed.part(i, n),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni(packed) => packed.part(i, n),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.part(i, n),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.part(i, n),
-        }
+        self.kernel.part(i, n)
     }
 
-    /// Makes the entries `part` of the output, one of [`PackedConv::part`], in `scratch`, which
-    /// [`PackedConv::reserve`] has seen; they go to `target`. `input` goes on for
+    /// Makes the entries `part` of the output, one of [`PackedConv::part`] or all, in `scratch`,
+    /// which [`PackedConv::reserve`] has seen; they go to `target`. `input` goes on for
     /// [`SLACK`](crate::SLACK) bytes of any content after its codes; where a residual sum is
     /// folded into the epilogue, `residual` holds its codes.
     pub fn run(
@@ -157,37 +141,104 @@ impl PackedConv {
         scratch: &mut Scratch,
         mut target: Target<'_>,
     ) {
-        if part.is_empty() {
-            return;
+        if !part.is_empty() {
+            self.kernel.run(part, input, residual, scratch, &mut target);
         }
-        let target = &mut target;
-        match &self.kernel {
-            Kernel::Scalar(Definition {
-                zero,
-                weights,
-                epilogue,
-            }) => {
-                scalar::conv(
-                    &self.shape,
-                    *zero,
-                    weights,
-                    epilogue,
-                    part,
-                    input,
-                    residual,
-                    target,
-                );
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Wide(packed) => packed.run(part, input, residual, scratch, target),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Low(packed) => packed.run(part, input, residual, scratch, target),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni(packed) => packed.run(part, input, residual, scratch, target),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseAvx2(packed) => packed.run(part, input, residual, scratch, target),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::DepthwiseVnni(packed) => packed.run(part, input, residual, scratch, target),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Draft<'_> {
+    fn avx2(self, token: Avx2) -> Arc<dyn Prepared> {
+        let levels = self.grid.bits.levels();
+        if self.shape.is_depthwise() {
+            self.depthwise(token)
+        } else if let Some(look) = Look::new(token, Avx2::LOOKS, &self.shape, levels, self.weights)
+        {
+            self.dense(look)
+        } else if let Some(low) = token.low(levels, self.weights) {
+            self.dense(low)
+        } else {
+            self.dense(token.wide())
         }
+    }
+
+    fn avx512vnni(self, token: Avx512Vnni) -> Arc<dyn Prepared> {
+        let (shape, levels, weights) = (&self.shape, self.grid.bits.levels(), self.weights);
+        if shape.is_depthwise() {
+            return self.depthwise(token);
+        }
+        let ones = Ones::new(token, shape, levels, weights);
+        let look = Look::new(token, Avx512Vnni::LOOKS, shape, levels, weights);
+        let nibbles = token.nibbles(levels, weights, shape.depth());
+        match (ones, look, nibbles) {
+            // With codes of two bits, looking up takes less time than counting twice.
+            (Some(ones), None, _) => self.dense(ones),
+            (Some(ones), Some(_), _) if levels == 1 => self.dense(ones),
+            (_, Some(look), _) => self.dense(look),
+            (None, None, Some(nibbles)) => self.dense(nibbles),
+            (None, None, None) => self.dense(token),
+        }
+    }
+
+    fn dense<M: Micro>(self, micro: M) -> Arc<dyn Prepared> {
+        let (zero, epilogue) = (self.grid.zero, self.epilogue);
+        Arc::new(Packed::new(micro, self.shape, zero, self.weights, epilogue))
+    }
+
+    fn depthwise<M: Channels>(self, micro: M) -> Arc<dyn Prepared> {
+        let (zero, epilogue) = (self.grid.zero, self.epilogue);
+        Arc::new(PackedDepthwise::new(
+            micro,
+            self.shape,
+            zero,
+            self.weights,
+            epilogue,
+        ))
+    }
+}
+
+/// The definition itself.
+#[derive(Debug)]
+struct Definition {
+    shape: ConvShape,
+    zero: u8,
+    weights: Vec<i8>,
+    epilogue: Epilogue,
+}
+
+impl Prepared for Definition {
+    fn name(&self) -> &'static str {
+        "conv-scalar"
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.weights.len() + 8 * self.epilogue.m.len()
+    }
+
+    fn reserve(&self, _: &mut Scratch) {}
+
+    fn part(&self, i: usize, n: usize) -> Range<usize> {
+        let len: usize = self.shape.output.iter().product();
+        i * len / n..(i + 1) * len / n
+    }
+
+    fn run(
+        &self,
+        part: Range<usize>,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        _: &mut Scratch,
+        target: &mut Target<'_>,
+    ) {
+        let Self {
+            shape,
+            zero,
+            weights,
+            epilogue,
+        } = self;
+        scalar::conv(
+            shape, *zero, weights, epilogue, part, input, residual, target,
+        );
     }
 }

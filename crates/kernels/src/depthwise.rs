@@ -6,9 +6,10 @@
 //! channel `16 l + 4 j + e` of a block is entry `4 l + e` of vector `j`, and so are its constants
 //! and its weights.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
-use crate::conv::Scratch;
+use crate::conv::{Prepared, Scratch};
 use crate::{ConvShape, Epilogue, Finish, SLACK, Target};
 
 /// The most channels of a block.
@@ -17,9 +18,9 @@ const MAX_LANES: usize = 64;
 const STRIP: usize = 8;
 
 /// A kernel for depthwise convolutions.
-pub(crate) trait Channels: Copy {
+pub(crate) trait Channels: Copy + Debug + Send + Sync + 'static {
     /// A code of a weight.
-    type Weight: Copy + Default + From<i8>;
+    type Weight: Copy + Default + From<i8> + Debug + Send + Sync;
     /// Channels of a block.
     const LANES: usize;
     /// The kernel's name.
@@ -133,7 +134,7 @@ pub(crate) struct ClipOut<'a> {
 }
 
 /// A depthwise convolution packed for one kernel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct PackedDepthwise<M: Channels> {
     micro: M,
     shape: ConvShape,
@@ -196,25 +197,58 @@ impl<M: Channels> PackedDepthwise<M> {
         }
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    /// A strip whose sums the kernel itself cannot finish; residual and target are those of the
+    /// strip.
+    fn finish(
+        &self,
+        strip: &Strip<'_, M::Weight>,
+        residual: Option<&[u8]>,
+        target: &mut Target<'_>,
+    ) {
+        let (width, count) = (strip.width(), strip.channels());
+        let (mut vectors, mut sums) = ([0; MAX_LANES], [0; MAX_LANES]);
+        for pixel in 0..strip.count * width {
+            for first in (0..count).step_by(M::LANES) {
+                let place = [strip.first + pixel / width, pixel % width];
+                self.micro
+                    .sums(strip, place, first / M::LANES, &mut vectors);
+                for (lane, sum) in sums[..M::LANES].iter_mut().enumerate() {
+                    *sum = vectors[entry(lane, M::LANES)];
+                }
+                let channels = first..count.min(first + M::LANES);
+                let place = pixel * count + first..pixel * count + channels.end;
+                let (sums, r) = (&sums[..channels.len()], residual.map(|r| &r[place.clone()]));
+                let mut target = target.part(place);
+                self.micro
+                    .run(|| self.epilogue.finish(sums, channels, r, &mut target));
+            }
+        }
+    }
+}
+
+impl<M: Channels> Prepared for PackedDepthwise<M> {
+    fn name(&self) -> &'static str {
         M::NAME
     }
 
-    /// Grows `scratch` to what a run takes.
-    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
+    fn len_bytes(&self) -> usize {
+        let constants = size_of_val(&self.start[..]) + 2 * size_of_val(&self.m[..]);
+        size_of_val(&self.weights[..]) + constants
+    }
+
+    fn reserve(&self, scratch: &mut Scratch) {
         let needed = self.shape.input[1] * self.shape.input[2] + SLACK;
         scratch.bytes.resize(scratch.bytes.len().max(needed), 0);
     }
 
-    /// Part `i` of `n` nearly equal ones: whole lines.
-    pub(crate) fn part(&self, i: usize, n: usize) -> Range<usize> {
+    /// Whole lines.
+    fn part(&self, i: usize, n: usize) -> Range<usize> {
         let [height, width, channels] = self.shape.output;
         let cut = |i: usize| i * height / n * width * channels;
         cut(i)..cut(i + 1)
     }
 
-    /// Makes the entries `part` of the output, which go to `target`.
-    pub(crate) fn run(
+    fn run(
         &self,
         part: Range<usize>,
         input: &[u8],
@@ -255,34 +289,6 @@ impl<M: Channels> PackedDepthwise<M> {
                     );
                 }
                 (target, _) => self.finish(&strip, residual, target),
-            }
-        }
-    }
-
-    /// A strip whose sums the kernel itself cannot finish; residual and target are those of the
-    /// strip.
-    fn finish(
-        &self,
-        strip: &Strip<'_, M::Weight>,
-        residual: Option<&[u8]>,
-        target: &mut Target<'_>,
-    ) {
-        let (width, count) = (strip.width(), strip.channels());
-        let (mut vectors, mut sums) = ([0; MAX_LANES], [0; MAX_LANES]);
-        for pixel in 0..strip.count * width {
-            for first in (0..count).step_by(M::LANES) {
-                let place = [strip.first + pixel / width, pixel % width];
-                self.micro
-                    .sums(strip, place, first / M::LANES, &mut vectors);
-                for (lane, sum) in sums[..M::LANES].iter_mut().enumerate() {
-                    *sum = vectors[entry(lane, M::LANES)];
-                }
-                let channels = first..count.min(first + M::LANES);
-                let place = pixel * count + first..pixel * count + channels.end;
-                let (sums, r) = (&sums[..channels.len()], residual.map(|r| &r[place.clone()]));
-                let mut target = target.part(place);
-                self.micro
-                    .run(|| self.epilogue.finish(sums, channels, r, &mut target));
             }
         }
     }

@@ -18,6 +18,7 @@ mod epilogue;
 mod float;
 mod isa;
 mod lines;
+mod lookup;
 mod pack;
 mod quantize;
 pub mod scalar;

@@ -2,32 +2,31 @@
 //! margins of the code of zero, so that no kernel knows where an image ends.
 
 use crate::conv::Scratch;
+use crate::lookup::Sums;
+use crate::tiles::Micro;
 use crate::{ConvShape, SLACK};
-
-/// Bytes of the lines copied at a time: a small part of an L2 cache, so that the weights stay there.
-const LINE_BYTES: usize = 48 * 1024;
 
 /// The most pixels made from one batch of lines, but that a line is never cut.
 const PIXELS: usize = 1024;
 
-/// A code of an activation as a kernel reads it.
-pub(crate) trait Lane: Copy + Default + From<u8> {
-    /// The codes themselves, where they need no widening.
+/// What a kernel reads at a time of an activation: a code, or something made of some.
+pub(crate) trait Lane: Copy + Default {
+    /// The codes that make one.
+    const CODES: usize;
+    /// Bytes of the lines copied at a time: a small part of an L2 cache, so that the weights stay
+    /// there.
+    const LINE_BYTES: usize = 48 * 1024;
+    /// The codes themselves, where nothing is to be made of them.
     fn in_place(codes: &[u8]) -> Option<&[Self]>;
-    /// Code by code.
-    fn widen(codes: &[u8], lanes: &mut [Self]);
-    /// The part of the scratch that holds such codes.
+    /// The part of the scratch that holds such lanes.
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self>;
 }
 
 impl Lane for u8 {
+    const CODES: usize = 1;
+
     fn in_place(codes: &[u8]) -> Option<&[Self]> {
         Some(codes)
-    }
-
-    #[inline(always)]
-    fn widen(codes: &[u8], lanes: &mut [Self]) {
-        lanes.copy_from_slice(codes);
     }
 
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
@@ -36,16 +35,10 @@ impl Lane for u8 {
 }
 
 impl Lane for i16 {
+    const CODES: usize = 1;
+
     fn in_place(_: &[u8]) -> Option<&[Self]> {
         None
-    }
-
-    #[inline(always)]
-    fn widen(codes: &[u8], lanes: &mut [Self]) {
-        lanes
-            .iter_mut()
-            .zip(codes)
-            .for_each(|(lane, &code)| *lane = code.into());
     }
 
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
@@ -53,11 +46,40 @@ impl Lane for i16 {
     }
 }
 
+impl Lane for Sums {
+    const CODES: usize = 4;
+    // Four times what codes take: lines that two batches share are made twice.
+    const LINE_BYTES: usize = 4 * 48 * 1024;
+
+    fn in_place(_: &[u8]) -> Option<&[Self]> {
+        None
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.tables
+    }
+}
+
+/// The lowest bits of 32 codes, and the next.
+pub(crate) type BitPlanes = [u32; 2];
+
+impl Lane for BitPlanes {
+    const CODES: usize = 32;
+
+    fn in_place(_: &[u8]) -> Option<&[Self]> {
+        None
+    }
+
+    fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
+        &mut scratch.planes
+    }
+}
+
 /// The lines of the input as kernels see them: as they lie, or copied between margins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     pub(crate) copied: bool,
-    /// Codes of a line, margins included.
+    /// Lanes of a line, margins included.
     pub(crate) len: usize,
     /// Lines of output made at a time.
     pub(crate) outputs: usize,
@@ -72,14 +94,14 @@ impl Lines {
         let window = shape.window;
         let [_, left, _, right] = window.pads;
         let copied = window.pads != [0; 4] || L::in_place(&[]).is_none();
-        let len = (left + w + right) * channels;
+        let len = (left + w + right) * channels / L::CODES;
         let height = shape.output[0];
         let span = (window.kernel[0] - 1) * window.dilation[0] + 1;
         let inputs = |outputs: usize| (outputs - 1) * window.stride[0] + span;
         // Read in place, the lines made at a time are only as many as need one table of places.
         let fits = |n: &usize| {
             let bytes = inputs(*n) * len * size_of::<L>();
-            n * shape.output[1] <= PIXELS && (!copied || bytes <= LINE_BYTES)
+            n * shape.output[1] <= PIXELS && (!copied || bytes <= L::LINE_BYTES)
         };
         let most = (1..=height).take_while(fits).last().unwrap_or(1);
         // Batches of nearly equal size.
@@ -116,17 +138,18 @@ impl Lines {
     /// Copies the lines of input that make `outputs` lines of output, the first of them at `y` with
     /// the margin counted.
     #[inline(always)]
-    pub(crate) fn copy<L: Lane>(
+    pub(crate) fn copy<M: Micro>(
         &self,
+        micro: M,
         shape: &ConvShape,
         zero: u8,
         input: &[u8],
         [y, outputs]: [usize; 2],
-        copy: &mut [L],
+        copy: &mut [M::Lane],
     ) {
         let [h, w, channels] = shape.input;
         let [top, left, ..] = shape.window.pads;
-        let zero = L::from(zero);
+        let (zero, lanes) = (micro.lane([zero; 4]), channels / M::Lane::CODES);
         for (line, y) in copy
             .chunks_exact_mut(self.len)
             .zip(y..y + self.inputs(outputs))
@@ -134,10 +157,10 @@ impl Lines {
             match y.checked_sub(top).filter(|&y| y < h) {
                 None => line.fill(zero),
                 Some(y) => {
-                    let (before, line) = line.split_at_mut(left * channels);
-                    let (codes, after) = line.split_at_mut(w * channels);
+                    let (before, line) = line.split_at_mut(left * lanes);
+                    let (codes, after) = line.split_at_mut(w * lanes);
                     before.fill(zero);
-                    L::widen(&input[y * w * channels..][..w * channels], codes);
+                    micro.widen(&input[y * w * channels..][..w * channels], codes);
                     after.fill(zero);
                 }
             }

@@ -6,13 +6,14 @@
 //! outside the image, a few lines of the input are first copied between margins (`lines`);
 //! `sum a * w - zero * sum w` is then the sum that the definition asks for.
 //!
-//! Weights are packed in panels of up to four blocks of 16 channels, for each
-//! `[run][length / D][channel][D]`, where `D` codes make one multiply-accumulate instruction. Runs
+//! Weights are packed in panels of up to four blocks of 16 channels, for each `[run][step]` as the
+//! kernel reads them: a step is what one multiply-accumulate instruction takes of the depth. Runs
 //! and channels are filled up with zero weights: what a kernel reads there does not matter.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
-use crate::conv::Scratch;
+use crate::conv::{Prepared, Scratch};
 use crate::lines::{Lane, Lines};
 use crate::{ConvShape, Epilogue, Finish, Target};
 
@@ -24,17 +25,37 @@ const MAX_BLOCKS: usize = 4;
 const MAX_ROWS: usize = 12;
 
 /// A kernel that multiplies tiles, and the form in which it wants both sides.
-pub(crate) trait Micro: Copy {
-    /// A code of an activation.
-    type Lane: Lane;
-    /// A code of a weight.
-    type Weight: Copy + Default + From<i8>;
-    /// Codes along the depth that one instruction sums.
+pub(crate) trait Micro: Copy + Debug + Send + Sync + 'static {
+    /// What it reads of an activation.
+    type Lane: Lane + Debug;
+    /// What weights are packed in.
+    type Weight: Copy + Default + Debug + Send + Sync;
+    /// Codes along the depth that one step takes.
     const DEPTH: usize;
+
     /// The kernel's name.
-    const NAME: &'static str;
-    /// The most blocks of its panels.
-    const BLOCKS: usize;
+    fn name(self) -> &'static str;
+
+    /// The blocks of a panel where `left` are not in one yet.
+    fn blocks(self, left: usize) -> usize;
+
+    /// What a step of a panel of `blocks` takes.
+    fn step_len(self, blocks: usize) -> usize;
+
+    /// Puts up to `DEPTH` codes of the weights of channel `lane` into a step of its panel.
+    fn place(self, step: &mut [Self::Weight], lane: usize, codes: &[i8]);
+
+    /// Where the sums of a channel with these `weights` begin: where zeros lead.
+    fn start(self, zero: u8, weights: &[i8]) -> i32 {
+        let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+        -(i32::from(zero) * sum)
+    }
+
+    /// The lane of codes that are all the first, or of these four.
+    fn lane(self, codes: [u8; 4]) -> Self::Lane;
+
+    /// The lanes of a line.
+    fn widen(self, codes: &[u8], lanes: &mut [Self::Lane]);
 
     /// Multiplies all pixels of a job with its panel.
     fn multiply(self, job: &Job<'_, Self::Lane, Self::Weight>, out: &mut Out<'_>);
@@ -50,7 +71,7 @@ pub(crate) struct Job<'a, L, W> {
     pub(crate) pixels: &'a [u32],
     /// Where the runs of a pixel begin, from its beginning.
     pub(crate) runs: &'a [usize],
-    /// The length of a run, in instructions.
+    /// The length of a run, in steps.
     pub(crate) steps: usize,
     /// One panel.
     pub(crate) weights: &'a [W],
@@ -59,20 +80,20 @@ pub(crate) struct Job<'a, L, W> {
 }
 
 impl<L, W> Job<'_, L, W> {
-    /// Makes sure that kernels may read every run of every pixel, and the weights of every run,
-    /// `depth` codes to an instruction: what their unchecked loads rest on.
+    /// Makes sure that kernels may read every run of every pixel, `lanes` to a step, and the weights
+    /// of every run, `weights` to a step: what their unchecked loads rest on.
     ///
     /// # Panics
     /// When they may not.
     #[inline(always)]
-    pub(crate) fn check(&self, depth: usize) {
+    pub(crate) fn check(&self, lanes: usize, weights: usize) {
         let pixel = self.pixels.iter().copied().max().unwrap_or(0) as usize;
         let run = self.runs.iter().copied().max().unwrap_or(0);
         assert!(
-            pixel + run + depth * self.steps <= self.codes.len(),
+            pixel + run + lanes * self.steps <= self.codes.len(),
             "codes of every pixel"
         );
-        let weights = self.start.len() * depth * self.steps * self.runs.len();
+        let weights = weights * self.steps * self.runs.len();
         assert!(weights <= self.weights.len(), "weights of every run");
     }
 
@@ -116,7 +137,7 @@ pub(crate) struct ClipOut<'a> {
 }
 
 /// A dense or grouped convolution packed for one kernel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Packed<M: Micro> {
     micro: M,
     shape: ConvShape,
@@ -124,13 +145,13 @@ pub(crate) struct Packed<M: Micro> {
     lines: Lines,
     /// Where the runs of a pixel begin, for a group that begins at channel 0.
     runs: Vec<usize>,
-    /// The length of a run, in instructions.
+    /// The length of a run, in steps.
     steps: usize,
     /// Where the pixels of one copy's outputs begin.
     pixels: Vec<u32>,
     panels: Vec<Panel>,
     weights: Vec<M::Weight>,
-    /// `-zero * sum(w)` for each channel of each panel, blocks filled up.
+    /// Where the sums of each channel of each panel begin, blocks filled up.
     start: Vec<i32>,
     m: Vec<f32>,
     b: Vec<f32>,
@@ -161,26 +182,28 @@ impl<M: Micro> Packed<M> {
         epilogue: Epilogue,
     ) -> Self {
         let lines = Lines::new::<M::Lane>(&shape);
-        let (runs, run_len) = runs(&shape, lines.len);
+        let (runs, run_len) = runs(&shape, lines.len, M::Lane::CODES);
         let steps = run_len.div_ceil(M::DEPTH);
-        let depth = runs.len() * steps * M::DEPTH;
-        let panels = panels(&shape, M::BLOCKS, depth);
+        let step_len = |panel: &Panel| micro.step_len(panel.blocks);
+        let panels = panels(&shape, micro, runs.len() * steps);
         let lanes: usize = panels.iter().map(|p| p.blocks * BLOCK).sum();
-        let mut packed = vec![M::Weight::default(); lanes * depth];
+        let len: usize = panels.iter().map(step_len).sum();
+        let mut packed = vec![M::Weight::default(); len * runs.len() * steps];
         let (mut start, mut m, mut b) = (vec![0; lanes], vec![0.0; lanes], vec![0.0; lanes]);
         let mut fused = matches!(epilogue.finish, Finish::Clip { .. });
         for panel in &panels {
-            let width = panel.blocks * BLOCK;
+            let weights_of = &mut packed[panel.weights..];
             for (lane, channel) in panel.channels.clone().enumerate() {
                 let row = &weights[channel * shape.depth()..][..shape.depth()];
-                for (k, &w) in row.iter().enumerate() {
-                    let k = k / run_len * steps * M::DEPTH + k % run_len;
-                    let at = (k / M::DEPTH * width + lane) * M::DEPTH + k % M::DEPTH;
-                    packed[panel.weights + at] = w.into();
+                let places = weights_of.chunks_exact_mut(step_len(panel));
+                let codes = row
+                    .chunks_exact(run_len)
+                    .flat_map(|run| run.chunks(M::DEPTH));
+                for (step, codes) in places.zip(codes) {
+                    micro.place(step, lane, codes);
                 }
                 fused &= epilogue.stays_whole(channel, row);
-                let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
-                start[panel.constants + lane] = -(i32::from(zero) * sum);
+                start[panel.constants + lane] = micro.start(zero, row);
                 m[panel.constants + lane] = epilogue.m[channel];
                 b[panel.constants + lane] = epilogue.b[channel];
             }
@@ -193,7 +216,7 @@ impl<M: Micro> Packed<M> {
             lines,
             runs,
             steps,
-            pixels: pixels(&shape, &lines),
+            pixels: pixels(&shape, &lines, M::Lane::CODES),
             panels,
             weights,
             start,
@@ -201,67 +224,6 @@ impl<M: Micro> Packed<M> {
             b,
             epilogue,
             fused,
-        }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        M::NAME
-    }
-
-    /// Grows `scratch` to what a run takes.
-    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
-        self.lines.reserve::<M::Lane>(scratch);
-    }
-
-    /// Part `i` of `n` nearly equal ones: whole pixels, or whole panels of a single one.
-    pub(crate) fn part(&self, i: usize, n: usize) -> Range<usize> {
-        let [height, width, channels] = self.shape.output;
-        if height * width == 1 {
-            let end = |i: usize| match (i * self.panels.len() / n).checked_sub(1) {
-                Some(last) => self.panels[last].channels.end,
-                None => 0,
-            };
-            return end(i)..end(i + 1);
-        }
-        let cut = |i: usize| i * height * width / n * channels;
-        cut(i)..cut(i + 1)
-    }
-
-    /// Makes the entries `part` of the output, which go to `target`.
-    pub(crate) fn run(
-        &self,
-        part: Range<usize>,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        scratch: &mut Scratch,
-        target: &mut Target<'_>,
-    ) {
-        let [height, width, channels] = self.shape.output;
-        let all = part.start / channels..part.end.div_ceil(channels);
-        let (alone, end) = (height * width == 1, all.end.div_ceil(width));
-        for first in (all.start / width..end).step_by(self.lines.outputs) {
-            let lines = self.lines.outputs.min(end - first);
-            let y = first * self.shape.window.stride[0];
-            let codes = match self.lines.in_place::<M::Lane>(input, y) {
-                Some(codes) => codes,
-                None => {
-                    let (shape, copy) = (&self.shape, M::Lane::scratch(scratch));
-                    self.micro
-                        .run(|| self.lines.copy(shape, self.zero, input, [y, lines], copy));
-                    &copy[..]
-                }
-            };
-            let made = Made {
-                codes,
-                first: first * width,
-                pixels: all.start.max(first * width)..all.end.min((first + lines) * width),
-                start: part.start,
-            };
-            for panel in &self.panels {
-                if !alone || part.contains(&panel.channels.start) {
-                    self.multiply(panel, &made, residual, target);
-                }
-            }
         }
     }
 
@@ -276,14 +238,14 @@ impl<M: Micro> Packed<M> {
         let stride = self.shape.output[2];
         let lanes = panel.blocks * BLOCK;
         let constants = panel.constants..panel.constants + lanes;
-        let group = panel.group * self.shape.input[2] / self.shape.groups;
-        let depth = self.runs.len() * self.steps * M::DEPTH;
+        let group = panel.group * self.shape.input[2] / self.shape.groups / M::Lane::CODES;
+        let weights = self.micro.step_len(panel.blocks) * self.runs.len() * self.steps;
         let job = Job {
             codes: &made.codes[group..],
             pixels: &self.pixels[made.pixels.start - made.first..made.pixels.end - made.first],
             runs: &self.runs,
             steps: self.steps,
-            weights: &self.weights[panel.weights..][..lanes * depth],
+            weights: &self.weights[panel.weights..][..weights],
             start: &self.start[constants.clone()],
         };
         let at = made.pixels.start * stride + panel.channels.start;
@@ -339,6 +301,72 @@ impl<M: Micro> Packed<M> {
     }
 }
 
+impl<M: Micro> Prepared for Packed<M> {
+    fn name(&self) -> &'static str {
+        self.micro.name()
+    }
+
+    fn len_bytes(&self) -> usize {
+        let constants = size_of_val(&self.start[..]) + 2 * size_of_val(&self.m[..]);
+        size_of_val(&self.weights[..]) + constants + size_of_val(&self.pixels[..])
+    }
+
+    fn reserve(&self, scratch: &mut Scratch) {
+        self.lines.reserve::<M::Lane>(scratch);
+    }
+
+    /// Whole pixels, or whole panels of a single one.
+    fn part(&self, i: usize, n: usize) -> Range<usize> {
+        let [height, width, channels] = self.shape.output;
+        if height * width == 1 {
+            let end = |i: usize| match (i * self.panels.len() / n).checked_sub(1) {
+                Some(last) => self.panels[last].channels.end,
+                None => 0,
+            };
+            return end(i)..end(i + 1);
+        }
+        let cut = |i: usize| i * height * width / n * channels;
+        cut(i)..cut(i + 1)
+    }
+
+    fn run(
+        &self,
+        part: Range<usize>,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        scratch: &mut Scratch,
+        target: &mut Target<'_>,
+    ) {
+        let [height, width, channels] = self.shape.output;
+        let all = part.start / channels..part.end.div_ceil(channels);
+        let (alone, end) = (height * width == 1, all.end.div_ceil(width));
+        for first in (all.start / width..end).step_by(self.lines.outputs) {
+            let lines = self.lines.outputs.min(end - first);
+            let y = first * self.shape.window.stride[0];
+            let codes = match self.lines.in_place::<M::Lane>(input, y) {
+                Some(codes) => codes,
+                None => {
+                    let copy = M::Lane::scratch(scratch);
+                    let (micro, shape, place) = (self.micro, &self.shape, [y, lines]);
+                    micro.run(|| self.lines.copy(micro, shape, self.zero, input, place, copy));
+                    &copy[..]
+                }
+            };
+            let made = Made {
+                codes,
+                first: first * width,
+                pixels: all.start.max(first * width)..all.end.min((first + lines) * width),
+                start: part.start,
+            };
+            for panel in &self.panels {
+                if !alone || part.contains(&panel.channels.start) {
+                    self.multiply(panel, &made, residual, target);
+                }
+            }
+        }
+    }
+}
+
 /// Pixels to be made of some lines of the input.
 struct Made<'a, L> {
     /// Where the lines begin.
@@ -350,52 +378,49 @@ struct Made<'a, L> {
     start: usize,
 }
 
-/// Where the pixels of one copy's outputs begin.
-fn pixels(shape: &ConvShape, lines: &Lines) -> Vec<u32> {
+/// Where the pixels of one copy's outputs begin, in lanes of `codes`.
+fn pixels(shape: &ConvShape, lines: &Lines, codes: usize) -> Vec<u32> {
     let [down, right] = shape.window.stride;
-    let (down, right) = (down * lines.len, right * shape.input[2]);
+    let (down, right) = (down * lines.len, right * shape.input[2] / codes);
     let line = |y: usize| (0..shape.output[1]).map(move |x| (y * down + x * right) as u32);
     (0..lines.outputs).flat_map(line).collect()
 }
 
-/// Where the runs of a pixel begin, in lines of `line` codes, and how long they are.
-fn runs(shape: &ConvShape, line: usize) -> (Vec<usize>, usize) {
+/// Where the runs of a pixel begin, in lines of `line` lanes of `codes`, and how many codes they
+/// hold.
+fn runs(shape: &ConvShape, line: usize, codes: usize) -> (Vec<usize>, usize) {
     let channels = shape.input[2];
     let [kh, kw] = shape.window.kernel;
     let [down, right] = shape.window.dilation;
     if shape.groups == 1 && (right == 1 || kw == 1) {
         return ((0..kh).map(|ky| ky * down * line).collect(), kw * channels);
     }
-    let place = |ky: usize, kx: usize| ky * down * line + kx * right * channels;
+    let place = |ky: usize, kx: usize| ky * down * line + kx * right * channels / codes;
     let places = (0..kh).flat_map(|ky| (0..kw).map(move |kx| place(ky, kx)));
     (places.collect(), channels / shape.groups)
 }
 
-/// The panels of all groups: as few as possible, and none of one block beside one of four.
-fn panels(shape: &ConvShape, most: usize, depth: usize) -> Vec<Panel> {
+/// The panels of all groups, with runs of `steps` in all.
+fn panels<M: Micro>(shape: &ConvShape, micro: M, steps: usize) -> Vec<Panel> {
     let per_group = shape.output[2] / shape.groups;
     let mut panels = Vec::new();
-    let mut lanes = 0;
+    let (mut weights, mut constants) = (0, 0);
     for group in 0..shape.groups {
         let end = (group + 1) * per_group;
         let mut first = group * per_group;
         while first < end {
-            let left = (end - first).div_ceil(BLOCK);
-            let blocks = if left == MAX_BLOCKS + 1 {
-                most.min(3)
-            } else {
-                left.min(most)
-            };
+            let blocks = micro.blocks((end - first).div_ceil(BLOCK));
             let channels = first..end.min(first + blocks * BLOCK);
             first = channels.end;
             panels.push(Panel {
                 group,
                 channels,
                 blocks,
-                weights: lanes * depth,
-                constants: lanes,
+                weights,
+                constants,
             });
-            lanes += blocks * BLOCK;
+            weights += micro.step_len(blocks) * steps;
+            constants += blocks * BLOCK;
         }
     }
     panels

@@ -115,7 +115,8 @@ fn any_case(random: &mut Random) -> Option<Case> {
     })
 }
 
-fn check(case: &Case, random: &mut Random) {
+/// Gives the names of the kernels that were compared.
+fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
     let Case {
         shape, input, bits, ..
     } = *case;
@@ -183,10 +184,12 @@ fn check(case: &Case, random: &mut Random) {
         (codes, reals, conv.name())
     };
     let (codes, reals, _) = run(Isa::SCALAR);
-    for isa in Isa::present() {
+    let compare = |isa| {
         let (other, real, name) = run(isa);
         assert!(other == codes && real == reals, "{name}: {case:?}");
-    }
+        name
+    };
+    Isa::present().into_iter().map(compare).collect()
 }
 
 #[test]
@@ -244,4 +247,37 @@ fn deep_sums_of_extreme_codes_equal_the_definition() {
             }
         }
     }
+}
+
+#[test]
+fn looked_up_sums_equal_the_definition() {
+    let mut random = Random(3);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut cases = 0;
+    while cases < 600 {
+        let Some(mut case) = any_case(&mut random) else {
+            continue;
+        };
+        let four = random.of(&[4, 8, 12, 32, 36, 64, 96, 160, 200]);
+        case.shape.groups = random.of(&[1, 1, 2]);
+        case.shape.input[2] = four * case.shape.groups;
+        case.shape.output[2] = random.of(&[32, 48, 64, 65, 80, 128]) * case.shape.groups;
+        case.bits = Bits::new(random.of(&[1, 2])).expect("1 to 8 bits");
+        let bits = Bits::new(random.of(&[1, 2, 3, 4])).expect("1 to 8 bits");
+        case.input = Grid {
+            bits,
+            zero: case.input.zero & bits.levels(),
+            ..case.input
+        };
+        if case.shape.macs() < 3_000_000 {
+            seen.extend(check(&case, &mut random));
+            cases += 1;
+        }
+    }
+    let looked_up = seen.iter().filter(|name| name.starts_with("lookup"));
+    assert_eq!(
+        looked_up.count(),
+        2 * (Isa::present().len() - 1),
+        "{seen:?}"
+    );
 }

@@ -92,8 +92,39 @@ impl Micro for Wide {
     type Lane = i16;
     type Weight = i16;
     const DEPTH: usize = 2;
-    const NAME: &'static str = "conv-u8i8-avx2";
-    const BLOCKS: usize = 1;
+
+    fn name(self) -> &'static str {
+        "conv-u8i8-avx2"
+    }
+
+    fn blocks(self, _: usize) -> usize {
+        1
+    }
+
+    fn step_len(self, blocks: usize) -> usize {
+        blocks * BLOCK * 2
+    }
+
+    #[inline(always)]
+    fn place(self, step: &mut [i16], lane: usize, codes: &[i8]) {
+        let places = &mut step[lane * 2..];
+        places
+            .iter_mut()
+            .zip(codes)
+            .for_each(|(to, &w)| *to = w.into());
+    }
+
+    fn lane(self, [code, ..]: [u8; 4]) -> i16 {
+        code.into()
+    }
+
+    #[inline(always)]
+    fn widen(self, codes: &[u8], lanes: &mut [i16]) {
+        lanes
+            .iter_mut()
+            .zip(codes)
+            .for_each(|(lane, &code)| *lane = code.into());
+    }
 
     fn multiply(self, job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
         // SAFETY: the token proves that the CPU has AVX2.
@@ -110,8 +141,32 @@ impl Micro for Low {
     type Lane = u8;
     type Weight = i8;
     const DEPTH: usize = 4;
-    const NAME: &'static str = "conv-low-avx2";
-    const BLOCKS: usize = 1;
+
+    fn name(self) -> &'static str {
+        "conv-low-avx2"
+    }
+
+    fn blocks(self, _: usize) -> usize {
+        1
+    }
+
+    fn step_len(self, blocks: usize) -> usize {
+        blocks * BLOCK * 4
+    }
+
+    #[inline(always)]
+    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
+        step[lane * 4..][..codes.len()].copy_from_slice(codes);
+    }
+
+    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
+        code
+    }
+
+    #[inline(always)]
+    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
+        lanes.copy_from_slice(codes);
+    }
 
     fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
         // SAFETY: the token proves that the CPU has AVX2.
@@ -129,33 +184,56 @@ const ROWS: [usize; 3] = [6, 3, 1];
 
 #[target_feature(enable = "avx2")]
 fn multiply_wide(job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
-    job.check(2);
+    job.check(2, BLOCK * 2);
     let full = job.pixels.len() / ROWS[0] * ROWS[0];
     for first in (0..full).step_by(ROWS[0]) {
-        put(&dot_wide::<{ ROWS[0] }>(job, first), first, out);
+        put(&dot_wide::<{ ROWS[0] }>(job, first), first, [0, 1], out);
     }
     match job.pixels.len() - full {
         0 => {}
-        1 => put(&dot_wide::<1>(job, full), full, out),
-        rest if rest <= ROWS[1] => put(&dot_wide::<{ ROWS[1] }>(job, full)[..rest], full, out),
-        rest => put(&dot_wide::<{ ROWS[0] }>(job, full)[..rest], full, out),
+        1 => put(&dot_wide::<1>(job, full), full, [0, 1], out),
+        rest if rest <= ROWS[1] => put(
+            &dot_wide::<{ ROWS[1] }>(job, full)[..rest],
+            full,
+            [0, 1],
+            out,
+        ),
+        rest => put(
+            &dot_wide::<{ ROWS[0] }>(job, full)[..rest],
+            full,
+            [0, 1],
+            out,
+        ),
     }
 }
 
 #[target_feature(enable = "avx2")]
 fn multiply_low(job: &Job<'_, u8, i8>, flush: usize, out: &mut Out<'_>) {
-    job.check(4);
+    job.check(4, BLOCK * 4);
     let full = job.pixels.len() / ROWS[0] * ROWS[0];
     for first in (0..full).step_by(ROWS[0]) {
-        put(&dot_low::<{ ROWS[0] }>(job, first, flush), first, out);
+        put(
+            &dot_low::<{ ROWS[0] }>(job, first, flush),
+            first,
+            [0, 1],
+            out,
+        );
     }
     match job.pixels.len() - full {
         0 => {}
-        1 => put(&dot_low::<1>(job, full, flush), full, out),
-        rest if rest <= ROWS[1] => {
-            put(&dot_low::<{ ROWS[1] }>(job, full, flush)[..rest], full, out)
-        }
-        rest => put(&dot_low::<{ ROWS[0] }>(job, full, flush)[..rest], full, out),
+        1 => put(&dot_low::<1>(job, full, flush), full, [0, 1], out),
+        rest if rest <= ROWS[1] => put(
+            &dot_low::<{ ROWS[1] }>(job, full, flush)[..rest],
+            full,
+            [0, 1],
+            out,
+        ),
+        rest => put(
+            &dot_low::<{ ROWS[0] }>(job, full, flush)[..rest],
+            full,
+            [0, 1],
+            out,
+        ),
     }
 }
 
@@ -245,27 +323,38 @@ fn widen<const R: usize>(wide: &mut Sums<R>, sums: &Sums<R>) {
     }
 }
 
-/// Writes the `sums` of pixels from `first` on.
+/// Writes the `sums` of pixels from `first` on, of one of the blocks of a panel.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn put(sums: &[[__m256i; 2]], first: usize, out: &mut Out<'_>) {
+pub(super) fn put(
+    sums: &[[__m256i; 2]],
+    first: usize,
+    [block, blocks]: [usize; 2],
+    out: &mut Out<'_>,
+) {
     match out {
         Out::Sums(out) => {
             let (vectors, _) = out.as_chunks_mut::<8>();
-            for (&sum, vector) in sums.as_flattened().iter().zip(&mut vectors[2 * first..]) {
-                store(vector, sum);
+            for (row, sums) in (first..).zip(sums) {
+                let at = 2 * (row * blocks + block);
+                store(&mut vectors[at], sums[0]);
+                store(&mut vectors[at + 1], sums[1]);
             }
         }
-        Out::Codes(out) => clip(sums, first, out),
+        Out::Codes(out) => clip(sums, first, block * BLOCK, out),
     }
 }
 
-/// The codes of rows of sums: `Finish::Clip` of the epilogue, operation by operation, but that
-/// codes are clipped after rounding, which is the same for whole ends and sums within `i32`.
+/// The codes of rows of sums, which are those of the channels from `channel` on: `Finish::Clip` of
+/// the epilogue, operation by operation, but that codes are clipped after rounding, which is the
+/// same for whole ends and sums within `i32`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn clip(sums: &[[__m256i; 2]], first: usize, out: &mut ClipOut<'_>) {
-    let (m, b) = (out.m.as_chunks().0, out.b.as_chunks().0);
+fn clip(sums: &[[__m256i; 2]], first: usize, channel: usize, out: &mut ClipOut<'_>) {
+    let (m, b) = (
+        out.m[channel..].as_chunks().0,
+        out.b[channel..].as_chunks().0,
+    );
     let (m, b) = (
         [load_ps(&m[0]), load_ps(&m[1])],
         [load_ps(&b[0]), load_ps(&b[1])],
@@ -274,11 +363,16 @@ fn clip(sums: &[[__m256i; 2]], first: usize, out: &mut ClipOut<'_>) {
         _mm_set1_epi8(out.lo as u8 as i8),
         _mm_set1_epi8(out.hi as u8 as i8),
     );
+    let channels = out.channels.saturating_sub(channel).min(BLOCK);
+    if channels == 0 {
+        return;
+    }
     for (row, sums) in (first..).zip(sums) {
-        let at = row * out.stride..row * out.stride + out.channels;
+        let at = row * out.stride + channel;
+        let at = at..at + channels;
         let mut residual = [0; BLOCK];
         if let Some((_, codes)) = out.residual {
-            copy(&mut residual[..out.channels], &codes[at.clone()]);
+            copy(&mut residual[..channels], &codes[at.clone()]);
         }
         let codes: [__m256i; 2] = std::array::from_fn(|j| {
             let t = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[j]), m[j]);
@@ -296,7 +390,7 @@ fn clip(sums: &[[__m256i; 2]], first: usize, out: &mut ClipOut<'_>) {
             _mm256_extracti128_si256::<1>(words),
         );
         let packed = _mm_max_epu8(_mm_min_epu8(_mm_packus_epi16(low, high), hi), lo);
-        copy(&mut out.codes[at], &bytes(packed)[..out.channels]);
+        copy(&mut out.codes[at], &bytes(packed)[..channels]);
     }
 }
 

@@ -1,4 +1,9 @@
 //! AVX-512 with VNNI: 64 products of a code and a weight in one instruction, summed by fours.
+//!
+//! [`Nibbles`] keeps weights of up to four bits in half of the bytes: two blocks of channels in one
+//! vector, which a shift and a mask move into the upper halves of bytes. So weights are 16 times
+//! too large and so are the sums, exactly; one shift at the end mends that. Multiplications leave
+//! room for the masks: it costs no time.
 
 use std::arch::x86_64::*;
 
@@ -59,15 +64,58 @@ impl Avx512Vnni {
     }
 }
 
+/// Weights of up to four bits, two in a byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nibbles(Avx512Vnni);
+
+impl Avx512Vnni {
+    /// The kernel for codes up to `levels` and these `weights`, rows of `depth`, where they have
+    /// four bits and 16 times their sums fit 32.
+    pub(crate) fn nibbles(self, levels: u8, weights: &[i8], depth: usize) -> Option<Nibbles> {
+        let narrow = weights.iter().all(|w| (-8..8).contains(w));
+        (narrow && depth * 8 * usize::from(levels) < 1 << 27).then_some(Nibbles(self))
+    }
+}
+
+/// The blocks of a panel: as many as possible, but none of one beside one of four.
+fn blocks(left: usize) -> usize {
+    if left == 5 { 3 } else { left.min(4) }
+}
+
 impl Micro for Avx512Vnni {
     type Lane = u8;
     type Weight = i8;
     const DEPTH: usize = 4;
-    const NAME: &'static str = "conv-u8i8-avx512vnni";
-    const BLOCKS: usize = 4;
+
+    fn name(self) -> &'static str {
+        "conv-u8i8-avx512vnni"
+    }
+
+    fn blocks(self, left: usize) -> usize {
+        blocks(left)
+    }
+
+    fn step_len(self, blocks: usize) -> usize {
+        step_len::<false>(blocks)
+    }
+
+    #[inline(always)]
+    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
+        step[lane * 4..][..codes.len()].copy_from_slice(codes);
+    }
+
+    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
+        code
+    }
+
+    #[inline(always)]
+    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
+        lanes.copy_from_slice(codes);
+    }
+
     fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { multiply(job, out) }
+        unsafe { multiply::<false>(job, out) }
     }
 
     #[inline(always)]
@@ -76,42 +124,94 @@ impl Micro for Avx512Vnni {
     }
 }
 
+impl Micro for Nibbles {
+    type Lane = u8;
+    type Weight = i8;
+    const DEPTH: usize = 4;
+
+    fn name(self) -> &'static str {
+        "conv-u8i4-avx512vnni"
+    }
+
+    fn blocks(self, left: usize) -> usize {
+        blocks(left)
+    }
+
+    fn step_len(self, blocks: usize) -> usize {
+        step_len::<true>(blocks)
+    }
+
+    #[inline(always)]
+    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
+        let (block, lane) = (lane / BLOCK, lane % BLOCK);
+        let places = &mut step[block / 2 * 64 + lane * 4..];
+        for (to, &w) in places.iter_mut().zip(codes) {
+            *to |= if block % 2 == 0 { w & 0xf } else { w << 4 };
+        }
+    }
+
+    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
+        code
+    }
+
+    #[inline(always)]
+    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
+        lanes.copy_from_slice(codes);
+    }
+
+    fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
+        // SAFETY: the token proves that the CPU has the features.
+        unsafe { multiply::<true>(job, out) }
+    }
+
+    #[inline(always)]
+    fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        self.0.run(work)
+    }
+}
+
+/// Bytes of a step: a vector for each block, or for two.
+const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
+    64 * if NIBBLES { blocks.div_ceil(2) } else { blocks }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
-    job.check(4);
+fn multiply<const NIBBLES: bool>(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
+    let blocks = job.start.len() / BLOCK;
+    job.check(4, step_len::<NIBBLES>(blocks));
     // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
     // each has a pointer of its own; more than eight sums hide the latency of an addition.
-    match job.start.len() / BLOCK {
-        1 => tiles::<10, 5, 2, 1>(job, out),
-        2 => tiles::<12, 6, 2, 2>(job, out),
-        3 => tiles::<9, 5, 2, 3>(job, out),
-        _ => tiles::<6, 3, 1, 4>(job, out),
+    match blocks {
+        1 => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
+        2 => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
+        3 => tiles::<9, 5, 2, 3, NIBBLES>(job, out),
+        _ => tiles::<6, 3, 1, 4, NIBBLES>(job, out),
     }
 }
 
 /// All tiles of a job whose panel has `B` blocks, `R` pixels high; the last one `S` or `T` if that
 /// is enough.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn tiles<const R: usize, const S: usize, const T: usize, const B: usize>(
+fn tiles<const R: usize, const S: usize, const T: usize, const B: usize, const NIBBLES: bool>(
     job: &Job<'_, u8, i8>,
     out: &mut Out<'_>,
 ) {
     let full = job.pixels.len() / R * R;
     for first in (0..full).step_by(R) {
-        put(&dot::<R, B>(job, first), first, out);
+        put(&dot::<R, B, NIBBLES>(job, first), first, out);
     }
     match job.pixels.len() - full {
         0 => {}
-        rest if rest <= T => put(&dot::<T, B>(job, full)[..rest], full, out),
-        rest if rest <= S => put(&dot::<S, B>(job, full)[..rest], full, out),
-        rest => put(&dot::<R, B>(job, full)[..rest], full, out),
+        rest if rest <= T => put(&dot::<T, B, NIBBLES>(job, full)[..rest], full, out),
+        rest if rest <= S => put(&dot::<S, B, NIBBLES>(job, full)[..rest], full, out),
+        rest => put(&dot::<R, B, NIBBLES>(job, full)[..rest], full, out),
     }
 }
 
 /// Writes the `sums` of pixels from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn put<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut Out<'_>) {
+pub(super) fn put<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut Out<'_>) {
     match out {
         Out::Sums(out) => {
             let (vectors, _) = out.as_chunks_mut::<BLOCK>();
@@ -125,7 +225,10 @@ fn put<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut Out<'_>) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot<const R: usize, const B: usize>(job: &Job<'_, u8, i8>, first: usize) -> [[__m512i; B]; R] {
+fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
+    job: &Job<'_, u8, i8>,
+    first: usize,
+) -> [[__m512i; B]; R] {
     let Job {
         runs,
         steps,
@@ -134,15 +237,23 @@ fn dot<const R: usize, const B: usize>(job: &Job<'_, u8, i8>, first: usize) -> [
         ..
     } = *job;
     let (start, _) = start.as_chunks::<BLOCK>();
-    let begin: [__m512i; B] = std::array::from_fn(|b| load(&start[b]));
+    let begin: [__m512i; B] = std::array::from_fn(|b| match NIBBLES {
+        true => _mm512_slli_epi32::<4>(load(&start[b])),
+        false => load(&start[b]),
+    });
     let mut sums = [begin; R];
+    let len = step_len::<NIBBLES>(B);
     let pixels: [*const u8; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
     let step = |sums: &mut [[__m512i; B]; R], at: usize, weights: *const i8| {
-        // SAFETY: for each run `64 * B * steps` weights are read, and `4 * steps` codes from where
-        // it begins in each pixel: `Job::check` has shown that they lie in their slices.
-        let w: [__m512i; B] =
-            std::array::from_fn(|b| unsafe { _mm512_loadu_si512(weights.add(64 * b).cast()) });
+        // SAFETY: for each run `len * steps` weights are read, and `4 * steps` codes from where it
+        // begins in each pixel: `Job::check` has shown that they lie in their slices.
+        let load = |v: usize| unsafe { _mm512_loadu_si512(weights.add(64 * v).cast()) };
+        let w: [__m512i; B] = std::array::from_fn(|b| match (NIBBLES, b % 2) {
+            (false, _) => load(b),
+            (true, 0) => upper(_mm512_slli_epi16::<4>(load(b / 2))),
+            (true, _) => upper(load(b / 2)),
+        });
         for (sums, pixel) in sums.iter_mut().zip(pixels) {
             // SAFETY: as above.
             let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
@@ -157,18 +268,29 @@ fn dot<const R: usize, const B: usize>(job: &Job<'_, u8, i8>, first: usize) -> [
         // Four steps at a time: one increment of each pointer for four.
         while at + 16 <= end {
             for u in 0..4 {
-                step(&mut sums, at + 4 * u, weights.wrapping_add(64 * B * u));
+                step(&mut sums, at + 4 * u, weights.wrapping_add(len * u));
             }
             at += 16;
-            weights = weights.wrapping_add(64 * B * 4);
+            weights = weights.wrapping_add(len * 4);
         }
         while at < end {
             step(&mut sums, at, weights);
             at += 4;
-            weights = weights.wrapping_add(64 * B);
+            weights = weights.wrapping_add(len);
         }
     }
+    if NIBBLES {
+        let sums = sums.as_flattened_mut().iter_mut();
+        sums.for_each(|sum| *sum = _mm512_srai_epi32::<4>(*sum));
+    }
     sums
+}
+
+/// The upper half of each byte.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn upper(bytes: __m512i) -> __m512i {
+    _mm512_and_si512(bytes, _mm512_set1_epi8(0xf0_u8 as i8))
 }
 
 /// The codes of rows of sums: `Finish::Clip` of the epilogue, operation by operation, but that
@@ -188,7 +310,8 @@ fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'
         let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), m[block]);
         let mut t = _mm512_add_ps(t, b[block]);
         if let Some((m_r, residual)) = residual {
-            let codes = &residual[at + block * BLOCK..at + out.channels];
+            let codes = residual[at..at + out.channels].get(block * BLOCK..);
+            let codes = codes.unwrap_or_default();
             let r = load_codes(codes, (mask >> (block * BLOCK)) as __mmask16);
             let r = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(r));
             t = _mm512_add_ps(t, _mm512_mul_ps(r, _mm512_set1_ps(m_r)));

@@ -7,8 +7,12 @@
 
 mod avx2;
 mod avx512vnni;
+mod bits512;
 mod depthwise2;
 mod depthwise512;
+mod look2;
+mod look512;
 
-pub(crate) use avx2::{Avx2, Low, Wide};
+pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
+pub(crate) use bits512::Ones;
