@@ -16,8 +16,9 @@ NETWORKS = {
 }
 
 
-def resnet18(path):
+def resnet18(path, width=64):
     """ResNet-18 of 1000 classes with random weights (BatchNorm folded): its time is that of any others."""
+    first = width
     random = np.random.default_rng(0)
     nodes, tensors = [], []
 
@@ -37,12 +38,11 @@ def resnet18(path):
         nodes.append(helper.make_node(op, [x], [f"{x}.{op}"], name=f"{x}.{op}", **attributes))
         return f"{x}.{op}"
 
-    x = conv("image", "conv1", (64, 3, 7, 7), 2)
+    x = conv("image", "conv1", (first, 3, 7, 7), 2)
     x = unary("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    width = 64
     for stage in range(4):
         for block in range(2):
-            out, stride = 64 << stage, 2 if stage and not block else 1
+            out, stride = first << stage, 2 if stage and not block else 1
             name = f"layer{stage + 1}.{block}"
             y = conv(x, f"{name}.conv1", (out, width, 3, 3), stride)
             y = conv(y, f"{name}.conv2", (out, out, 3, 3), 1, relu=False)
@@ -51,7 +51,7 @@ def resnet18(path):
             nodes.append(helper.make_node("Add", [y, x], [f"{name}.sum"], name=f"{name}.sum"))
             x, width = unary("Relu", f"{name}.sum"), out
     x = unary("Flatten", unary("GlobalAveragePool", x))
-    fc = [tensor("fc.weight", random.standard_normal((1000, 512)) * 0.05), tensor("fc.bias", np.zeros(1000))]
+    fc = [tensor("fc.weight", random.standard_normal((1000, width)) * 0.05), tensor("fc.bias", np.zeros(1000))]
     nodes.append(helper.make_node("Gemm", [x, *fc], ["logits"], name="fc", transB=1))
     value = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, "resnet18", [value("image", 1, ["batch", 3, 224, 224])],

@@ -3,14 +3,15 @@
 //! `turns NET.exbit PIXELS BATCH THREADS`, where PIXELS is a file of raw pixels, BATCH images of
 //! them. Prints a line of facts (`name value ..`), then the first image's answer. After that each
 //! line of input is the number of calls wanted, answered by their times in nanoseconds; `peak` is
-//! answered by the machine's multiply-accumulates per second. An empty input ends it.
+//! answered by the machine's multiply-accumulates per second, `steps` by the kernel of each step, its
+//! multiply-accumulates and its nanoseconds. An empty input ends it.
 
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use exbit_engine::{Program, Session};
+use exbit_engine::{Program, Session, StepTime};
 use exbit_kernels::{Isa, peak};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,16 +20,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: turns NET.exbit PIXELS BATCH THREADS".into());
     };
     let (batch, threads): (usize, usize) = (batch.parse()?, threads.parse()?);
-    let mut session = Session::new(&Program::load(net)?, threads)?;
     let pixels = std::fs::read(pixels)?;
+    let start = Instant::now();
+    let mut session = Session::new(&Program::load(net)?, threads)?;
     let first = session.run_batch(&pixels, batch)?;
+    let load = start.elapsed().as_micros();
     let answer = line(&first[..first.len() / batch]);
-    println!("isa {} arena {}", session.isa(), session.arena_bytes());
+    println!(
+        "isa {} arena {} weights {} load_us {load}",
+        session.isa(),
+        session.arena_bytes(),
+        session.weight_bytes(),
+    );
     println!("{answer}");
     for wanted in std::io::stdin().lock().lines() {
         let reply = match wanted?.trim() {
             "" => break,
             "peak" => peak_of(session.isa())?.to_string(),
+            "steps" => {
+                let steps = session.profile(&pixels[..pixels.len() / batch], 25)?;
+                let step = |s: &StepTime| format!("{} {} {}", s.kernel, s.macs, s.nanoseconds);
+                line(&steps.iter().map(step).collect::<Vec<_>>())
+            }
             count => {
                 let mut times = Vec::with_capacity(count.parse()?);
                 for _ in 0..times.capacity() {

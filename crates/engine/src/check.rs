@@ -1,7 +1,7 @@
 //! Whether a Program can run: every index, length, shape, grid and number, so that nothing after
 //! this checks again. Programs come from files that anyone may have written.
 
-use exbit_kernels::{ConvShape, Epilogue, Grid, Window};
+use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, magnitude};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
@@ -280,7 +280,9 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
         )
     })?;
     let in_range = |&c: &i8| (lo..=hi).contains(&c) && (c != 0 || weights.bits.get() > 1);
-    require(weights.codes.iter().all(in_range), || {
+    // Every code of eight bits is in range.
+    let all = weights.bits == Bits::EIGHT || weights.codes.iter().all(in_range);
+    require(all, || {
         format!("a weight code is beyond {} bits", weights.bits)
     })?;
     let lengths = (weights.scale.len(), conv.bias.len());
@@ -293,14 +295,9 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
     require(conv.activation.is_sound(), || {
         format!("its activation is {:?}", conv.activation)
     })?;
-    let levels = i64::from(levels(x)?);
-    let sum = |row: &[i8]| row.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
-    let largest = weights
-        .codes
-        .chunks_exact(weights.codes.len() / out)
-        .map(sum)
-        .max()
-        .unwrap_or(0);
+    let levels = u64::from(levels(x)?);
+    let rows = weights.codes.chunks_exact(weights.codes.len() / out);
+    let largest = rows.map(magnitude).max().unwrap_or(0);
     require(
         largest.checked_mul(levels).is_some_and(|n| n < 1 << 31),
         || "its sums may overflow 32 bits".into(),

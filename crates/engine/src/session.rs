@@ -259,6 +259,12 @@ impl Session {
         values + scratch
     }
 
+    /// Bytes of the weights and constants of all steps as they are packed for this CPU, shared by
+    /// all threads.
+    pub fn weight_bytes(&self) -> usize {
+        self.network.steps.iter().map(Ready::weight_bytes).sum()
+    }
+
     /// The instructions in use.
     pub fn isa(&self) -> &'static str {
         self.network.isa.name()

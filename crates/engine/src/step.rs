@@ -106,6 +106,18 @@ impl Ready {
         }
     }
 
+    /// Bytes of its packed weights, constants and tables.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Conv(conv) => conv.len_bytes(),
+            Kernel::Table(codes) => codes.len(),
+            Kernel::Shuffle(table) => size_of_val(&table[..]),
+            Kernel::Concat(parts, _) => size_of_val(&parts[..]),
+            Kernel::AvgPool { means, .. } => means.len() * 2 * size_of::<f32>(),
+            Kernel::MaxPool { .. } | Kernel::Add(_) | Kernel::Pad { .. } => 0,
+        }
+    }
+
     /// Grows `scratch` to what a run takes.
     pub(crate) fn reserve(&self, scratch: &mut Scratch) {
         if let Kernel::Conv(conv) = &self.kernel {

@@ -31,7 +31,7 @@ mod x86;
 pub use bits::Bits;
 pub use conv::{PackedConv, Scratch};
 pub use elementwise::{add, average_pool, max_pool};
-pub use epilogue::{Activation, Epilogue, Finish, pixel_table, regrid_table};
+pub use epilogue::{Activation, Epilogue, Finish, magnitude, pixel_table, regrid_table};
 #[cfg(feature = "float")]
 pub use float::{Matrix, MatrixMut, gemm, lanes, shifted};
 pub use isa::{Isa, peak};

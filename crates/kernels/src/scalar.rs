@@ -187,16 +187,32 @@ pub fn max_pool(
     let [_, width] = window.output(h, w).unwrap_or_default();
     for (position, row) in output.chunks_exact_mut(channels).enumerate() {
         let (oy, ox) = (first + position / width, position % width);
-        row.fill(0);
-        for y in window.taps(0, oy, h).map(|ky| window.position(0, oy, ky)) {
-            for x in window.taps(1, ox, w).map(|kx| window.position(1, ox, kx)) {
-                let a = &input[(y * w + x) * channels..][..channels];
-                row.iter_mut()
-                    .zip(a)
-                    .for_each(|(max, &a)| *max = a.max(*max));
+        for (block, row) in row.chunks_mut(POOLED).enumerate() {
+            let mut most = [0; POOLED];
+            for y in window.taps(0, oy, h).map(|ky| window.position(0, oy, ky)) {
+                for x in window.taps(1, ox, w).map(|kx| window.position(1, ox, kx)) {
+                    let at = (y * w + x) * channels + block * POOLED;
+                    let codes = &input[at..at + row.len()];
+                    match codes.first_chunk::<POOLED>() {
+                        // So many that they stay in registers.
+                        Some(codes) => larger(&mut most, codes),
+                        None => larger(&mut most[..row.len()], codes),
+                    }
+                }
             }
+            row.copy_from_slice(&most[..row.len()]);
         }
     }
+}
+
+/// Channels of a maximum that are compared at a time.
+const POOLED: usize = 64;
+
+#[inline(always)]
+fn larger(most: &mut [u8], codes: &[u8]) {
+    most.iter_mut()
+        .zip(codes)
+        .for_each(|(most, &code)| *most = code.max(*most));
 }
 
 /// `output[i] = table[input[i]]`, an entry of the table for every code of the input.

@@ -64,6 +64,15 @@ pub(crate) trait Micro: Copy + Debug + Send + Sync + 'static {
     fn run<R>(self, work: impl FnOnce() -> R) -> R;
 }
 
+/// Copies up to four codes, without a call where they are four: packing is much of loading.
+#[inline(always)]
+pub(crate) fn put_four(to: &mut [i8], codes: &[i8]) {
+    match (to.first_chunk_mut::<4>(), codes.first_chunk::<4>()) {
+        (Some(to), Some(codes)) => *to = *codes,
+        _ => to[..codes.len()].copy_from_slice(codes),
+    }
+}
+
 /// A panel of weights, and the pixels that it is multiplied with.
 pub(crate) struct Job<'a, L, W> {
     pub(crate) codes: &'a [L],

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::tiles::{BLOCK, ClipOut, Job, Micro, Out};
+use crate::tiles::{BLOCK, ClipOut, Job, Micro, Out, put_four};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Micro for Avx512Vnni {
 
     #[inline(always)]
     fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
-        step[lane * 4..][..codes.len()].copy_from_slice(codes);
+        put_four(&mut step[lane * 4..], codes);
     }
 
     fn lane(self, [code, ..]: [u8; 4]) -> u8 {
