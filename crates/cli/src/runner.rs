@@ -75,4 +75,12 @@ impl Runner {
             Runner::Integer(session) => Some(session.arena_bytes()),
         }
     }
+
+    /// Bytes of the weights as they are packed for this CPU; a float network packs none.
+    pub(crate) fn weight_bytes(&self) -> Option<usize> {
+        match self {
+            Runner::Float(_) => None,
+            Runner::Integer(session) => Some(session.weight_bytes()),
+        }
+    }
 }

@@ -176,6 +176,8 @@ fn bench_measures_calls() {
         "--batch",
         "4",
         "--per-layer",
+        "--trace",
+        &folder.at("trace.json"),
     ]);
     assert_eq!(
         (&object["batch"], &object["isa"]),
@@ -186,6 +188,15 @@ fn bench_measures_calls() {
     assert!(at("latency_ms_p50") <= at("latency_ms_p90"), "{object}");
     assert!(at("images_per_second") > 0.0);
     assert_eq!(object["layers"].as_array().map(Vec::len), Some(5));
+    let trace = std::fs::read(folder.at("trace.json")).expect("the trace");
+    let trace: serde_json::Value = serde_json::from_slice(&trace).expect("JSON");
+    let events = trace.as_array().expect("events");
+    let end = |e: &serde_json::Value| e["ts"].as_f64().zip(e["dur"].as_f64()).map(|(t, d)| t + d);
+    assert_eq!(events.len(), 5);
+    assert!(
+        events.windows(2).all(|e| end(&e[0]) == e[1]["ts"].as_f64()),
+        "{trace}"
+    );
 }
 
 #[test]

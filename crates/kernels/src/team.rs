@@ -37,7 +37,7 @@ struct Shared {
     open: AtomicU64,
     /// What is to be done; null when the team is dismissed.
     work: AtomicPtr<Work>,
-    /// Items that are not done.
+    /// Items that are not done; at first, workers that have not begun.
     left: AtomicUsize,
     panicked: AtomicBool,
 }
@@ -57,7 +57,7 @@ impl Team {
         let shared = Arc::new(Shared {
             open: AtomicU64::new(0),
             work: AtomicPtr::default(),
-            left: AtomicUsize::new(0),
+            left: AtomicUsize::new(threads.saturating_sub(1)),
             panicked: AtomicBool::new(false),
         });
         let mut team = Self {
@@ -69,6 +69,8 @@ impl Team {
             let builder = thread::Builder::new().name(format!("exbit-{i}"));
             team.workers.push(builder.spawn(move || shared.serve(i))?);
         }
+        // What a thread allocates to begin with, it has then.
+        team.wait();
         Ok(team)
     }
 
@@ -100,8 +102,15 @@ impl Team {
         shared.work.store(lent.cast_mut().cast(), Ordering::Relaxed);
         self.open((1 << len) - 1);
         while shared.take(0) {}
+        self.wait();
+        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
+        assert!(!panicked, "work of the team panicked");
+    }
+
+    /// Waits until nothing is left.
+    fn wait(&self) {
         let mut looks = 0;
-        while shared.left.load(Ordering::Acquire) > 0 {
+        while self.shared.left.load(Ordering::Acquire) > 0 {
             looks += 1;
             if looks < PATIENCE {
                 std::hint::spin_loop();
@@ -109,8 +118,6 @@ impl Team {
                 thread::yield_now();
             }
         }
-        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
-        assert!(!panicked, "work of the team panicked");
     }
 
     /// Begins a new piece of work with these `items`.
@@ -126,6 +133,7 @@ impl Team {
 impl Shared {
     /// A worker's life.
     fn serve(&self, thread: usize) {
+        self.left.fetch_sub(1, Ordering::Release);
         let mut seen = 0;
         loop {
             let mut looks = 0;

@@ -16,6 +16,7 @@ use super::Threads;
 Examples:
   exbit bench resnet20.exbit
   exbit bench resnet20.exbit --threads 1 --per-layer
+  exbit bench resnet20.exbit --trace resnet20.json
   exbit bench resnet20.onnx --batch 64 --json"))]
 pub(crate) struct Bench {
     /// An ONNX model or an exbit Program; the content tells
@@ -32,4 +33,7 @@ pub(crate) struct Bench {
     /// Also the time of each layer, for one image on one thread
     #[arg(long)]
     pub(crate) per_layer: bool,
+    /// Write those times here too, for chrome://tracing, Perfetto or Speedscope
+    #[arg(long, value_name = "TRACE.json", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
 }
