@@ -47,7 +47,7 @@ def prepare(name, args):
     """-> what the rows of a network run: float and int8 ONNX files, a Program for each precision, raw pixels."""
     work = args.work / name
     work.mkdir(parents=True, exist_ok=True)
-    file, preprocess, scale = NETWORKS[name]
+    file, _, scale = NETWORKS[name]
     source = SHARED / "models" / file if file else work / "synthetic.onnx"
     if not source.exists():
         resnet18(source)
@@ -56,18 +56,24 @@ def prepare(name, args):
     pictures, _ = peers.read_images(images(name, args.unpacked), "calib", shape[1], "center", 64)
     if not pathlib.Path(int8_path).exists():
         peers.quantize(float_path, int8_path, entry, peers.scaled(pictures, scale), "minmax")
+    for precision in args.precisions:
+        quantize(name, source, work / f"{precision}.exbit", precision, args)
+    return work, shape, pictures, scale
+
+
+def quantize(name, source, program, precision, args):
+    """Makes a Program, unless it is there: first and last layer at 8x8 bits, codes to nearest, which takes no time."""
+    if program.exists():
+        return
+    _, preprocess, _ = NETWORKS[name]
     if preprocess.endswith(".toml"):
         preprocess = ROOT / "examples" / "preprocess" / preprocess
-    for precision in args.precisions:
-        program = work / f"{precision}.exbit"
-        if not program.exists():
-            bits = [str(b) for b in sorted({int(precision[1]), 8})], [str(b) for b in sorted({int(precision[3]), 8})]
-            keep = [f"--keep=*={precision}", "--keep=first=w8a8", "--keep=last=w8a8"]
-            subprocess.run([BIN / "exbit", "quantize", source, "--calib", images(name, args.unpacked), "--images", "32",
-                            "--effort", "nearest", "--preprocess", preprocess, "--weight-bits", ",".join(bits[0]),
-                            "--activation-bits", ",".join(bits[1]), *keep, "-o", program],
-                           check=True, stdout=subprocess.DEVNULL)
-    return work, shape, pictures, scale
+    weights, activations = ([str(b) for b in sorted({int(bits), 8})] for bits in precision[1::2])
+    keep = [f"--keep=*={precision}", "--keep=first=w8a8", "--keep=last=w8a8"]
+    subprocess.run([BIN / "exbit", "quantize", "--quiet", source, "--calib", images(name, args.unpacked), "--images", "32",
+                    "--effort", "nearest", "--preprocess", preprocess, "--weight-bits", ",".join(weights),
+                    "--activation-bits", ",".join(activations), *keep, "-o", program],
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 class Ours:

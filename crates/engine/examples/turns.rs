@@ -21,13 +21,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (batch, threads): (usize, usize) = (batch.parse()?, threads.parse()?);
     let pixels = std::fs::read(pixels)?;
-    let start = Instant::now();
+    let (before, start) = (resident(), Instant::now());
     let mut session = Session::new(&Program::load(net)?, threads)?;
     let first = session.run_batch(&pixels, batch)?;
     let load = start.elapsed().as_micros();
+    let growth = resident().saturating_sub(before);
     let answer = line(&first[..first.len() / batch]);
     println!(
-        "isa {} arena {} weights {} load_us {load}",
+        "isa {} arena {} weights {} load_us {load} resident {growth}",
         session.isa(),
         session.arena_bytes(),
         session.weight_bytes(),
@@ -56,6 +57,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::io::stdout().flush()?;
     }
     Ok(())
+}
+
+/// Bytes of memory that the process has; 0 where the system does not say.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|n| n.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 fn line<T: Display>(items: &[T]) -> String {

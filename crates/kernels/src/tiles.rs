@@ -24,6 +24,9 @@ const MAX_BLOCKS: usize = 4;
 /// Pixels multiplied at a time where the kernel does not make codes of their sums.
 const MAX_ROWS: usize = 12;
 
+/// Rows of weights that are packed at a time, so few that a line of each stays in a cache.
+const PACKED_ROWS: usize = 8;
+
 /// A kernel that multiplies tiles, and the form in which it wants both sides.
 pub(crate) trait Micro: Copy + Debug + Send + Sync + 'static {
     /// What it reads of an activation.
@@ -201,16 +204,23 @@ impl<M: Micro> Packed<M> {
         let (mut start, mut m, mut b) = (vec![0; lanes], vec![0.0; lanes], vec![0.0; lanes]);
         let mut fused = matches!(epilogue.finish, Finish::Clip { .. });
         for panel in &panels {
-            let weights_of = &mut packed[panel.weights..];
-            for (lane, channel) in panel.channels.clone().enumerate() {
-                let row = &weights[channel * shape.depth()..][..shape.depth()];
-                let places = weights_of.chunks_exact_mut(step_len(panel));
-                let codes = row
-                    .chunks_exact(run_len)
-                    .flat_map(|run| run.chunks(M::DEPTH));
-                for (step, codes) in places.zip(codes) {
-                    micro.place(step, lane, codes);
+            let rows: Vec<&[i8]> = panel
+                .channels
+                .clone()
+                .map(|c| &weights[c * shape.depth()..][..shape.depth()])
+                .collect();
+            // A few rows at a time, step after step as they lie: packing is much of loading.
+            for (group, rows) in rows.chunks(PACKED_ROWS).enumerate() {
+                let places = packed[panel.weights..].chunks_exact_mut(step_len(panel));
+                for (i, step) in places.take(runs.len() * steps).enumerate() {
+                    let (run, at) = (i / steps * run_len, i % steps * M::DEPTH);
+                    let codes = run + at..run + run_len.min(at + M::DEPTH);
+                    for (lane, row) in rows.iter().enumerate() {
+                        micro.place(step, group * PACKED_ROWS + lane, &row[codes.clone()]);
+                    }
                 }
+            }
+            for (lane, (channel, row)) in panel.channels.clone().zip(rows).enumerate() {
                 fused &= epilogue.stays_whole(channel, row);
                 start[panel.constants + lane] = micro.start(zero, row);
                 m[panel.constants + lane] = epilogue.m[channel];

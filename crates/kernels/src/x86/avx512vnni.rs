@@ -144,8 +144,10 @@ impl Micro for Nibbles {
     #[inline(always)]
     fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
         let (block, lane) = (lane / BLOCK, lane % BLOCK);
-        let places = &mut step[block / 2 * 64 + lane * 4..];
-        for (to, &w) in places.iter_mut().zip(codes) {
+        let places = &mut step[block / 2 * 64 + lane * 4..][..4];
+        let mut four = [0; 4];
+        put_four(&mut four, codes);
+        for (to, w) in places.iter_mut().zip(four) {
             *to |= if block % 2 == 0 { w & 0xf } else { w << 4 };
         }
     }
