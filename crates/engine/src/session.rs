@@ -2,14 +2,13 @@
 //! before the first image.
 
 use std::ops::Range;
-use std::time::Instant;
 
 use exbit_kernels::{Isa, Scratch, Target, Team, pixel_table};
 
 use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::step::Ready;
-use crate::{Format, Program, memory};
+use crate::{Format, Program, memory, pixels};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -17,45 +16,32 @@ const ISA_VARIABLE: &str = "EXBIT_ISA";
 /// A Program, ready to run on this machine.
 #[derive(Debug)]
 pub struct Session {
-    network: Network,
+    pub(crate) network: Network,
     /// The values of an image: one for each thread, as a batch needs.
-    arenas: Vec<Vec<u8>>,
+    pub(crate) arenas: Vec<Vec<u8>>,
     /// What kernels work in: one for each thread.
-    scratches: Vec<Scratch>,
+    pub(crate) scratches: Vec<Scratch>,
     /// The threads, where there are more than one.
     team: Option<Team>,
-    answers: Vec<f32>,
+    pub(crate) answers: Vec<f32>,
 }
 
 /// What all threads share.
 #[derive(Debug)]
-struct Network {
+pub(crate) struct Network {
     isa: Isa,
     /// The code of each pixel value, one table per channel.
     pixels: Vec<[u8; 256]>,
     /// What each thread makes of the input's codes.
     input_parts: Vec<Range<usize>>,
-    steps: Vec<Ready>,
-    names: Vec<String>,
+    pub(crate) steps: Vec<Ready>,
+    pub(crate) names: Vec<String>,
     /// Where the codes of each value lie, without slack; empty for a real output.
     codes: Vec<Range<usize>>,
     /// The number that each code of the output stands for, where the output has codes.
     output: Option<(usize, [f32; 256])>,
-    answer_len: usize,
+    pub(crate) answer_len: usize,
     keeps_values: bool,
-}
-
-/// What one step took.
-#[derive(Clone, Debug)]
-pub struct StepTime {
-    /// The step's name.
-    pub step: String,
-    /// The kernel that ran it; for the first entry, the pixels' tables.
-    pub kernel: &'static str,
-    /// Median time, in nanoseconds.
-    pub nanoseconds: u64,
-    /// Multiply-accumulates of one image.
-    pub macs: u64,
 }
 
 impl Session {
@@ -193,55 +179,6 @@ impl Session {
         (!place.is_empty()).then(|| &self.arenas[0][place.clone()])
     }
 
-    /// How long each step takes on `pixels` and one thread: the median of `repeats` runs, in running order. The
-    /// first entry is the way from pixels to codes.
-    ///
-    /// # Errors
-    /// `Mismatch` when `pixels` is not [`Session::input_len`] long.
-    pub fn profile(&mut self, pixels: &[u8], repeats: usize) -> Result<Vec<StepTime>> {
-        self.network.check_pixels(pixels.len(), 1)?;
-        let (network, arena) = (&self.network, &mut self.arenas[0]);
-        let mut crew = Crew {
-            team: None,
-            scratches: &mut self.scratches,
-        };
-        let answer = &mut self.answers[..network.answer_len];
-        let repeats = repeats.max(1);
-        let mut times = vec![Vec::with_capacity(repeats); network.steps.len() + 1];
-        for _ in 0..repeats {
-            let timed = |work: &mut dyn FnMut()| {
-                let start = Instant::now();
-                work();
-                start.elapsed().as_nanos() as u64
-            };
-            times[0].push(timed(&mut || network.fill(arena, &mut crew, pixels)));
-            for (step, times) in network.steps.iter().zip(&mut times[1..]) {
-                times.push(timed(&mut || step.run(arena, &mut crew, answer)));
-            }
-        }
-        let median = |mut times: Vec<u64>| {
-            times.sort_unstable();
-            times[times.len() / 2]
-        };
-        let what = |i: usize| match i.checked_sub(1) {
-            None => ("input".to_owned(), "pixels", 0),
-            Some(i) => {
-                let step = &network.steps[i];
-                (network.names[i].clone(), step.kernel_name(), step.macs())
-            }
-        };
-        let entry = |(i, times)| {
-            let (step, kernel, macs) = what(i);
-            StepTime {
-                step,
-                kernel,
-                nanoseconds: median(times),
-                macs,
-            }
-        };
-        Ok(times.into_iter().enumerate().map(entry).collect())
-    }
-
     /// Bytes of one image's pixels.
     pub fn input_len(&self) -> usize {
         self.network.input_len()
@@ -311,7 +248,7 @@ impl Network {
                 .iter()
                 .map(|s| Ready::new(isa, program, s, &places, threads))
                 .collect(),
-            input_parts: pixel_parts(&program.values[0], threads),
+            input_parts: pixels::parts(&program.values[0], threads),
             names: program.steps.iter().map(|s| s.name.clone()).collect(),
             codes: codes.collect(),
             output: output.grid().map(|grid| (program.output, numbers(grid))),
@@ -325,7 +262,7 @@ impl Network {
         self.codes[0].len()
     }
 
-    fn check_pixels(&self, len: usize, count: usize) -> Result<()> {
+    pub(crate) fn check_pixels(&self, len: usize, count: usize) -> Result<()> {
         let image = self.input_len();
         if image.checked_mul(count) == Some(len) {
             return Ok(());
@@ -366,53 +303,17 @@ impl Network {
         }
     }
 
-    fn fill(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8]) {
+    pub(crate) fn fill(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8]) {
         let codes = &mut arena[self.codes[0].clone()];
         crew.share(
             &self.input_parts,
             Target::Codes(codes),
             |part, _, target| {
                 if let Target::Codes(codes) = target {
-                    look_up_all(&self.pixels, &pixels[part], codes);
+                    pixels::look_up(&self.pixels, &pixels[part], codes);
                 }
             },
         );
-    }
-}
-
-/// What each of `threads` threads makes of the input's codes: whole pixels.
-fn pixel_parts(input: &crate::Value, threads: usize) -> Vec<Range<usize>> {
-    let [height, width, channels] = input.shape;
-    let cut = |i: usize| i * height * width / threads * channels;
-    (0..threads).map(|i| cut(i)..cut(i + 1)).collect()
-}
-
-/// The code of each pixel, a table for each channel.
-fn look_up_all(tables: &[[u8; 256]], pixels: &[u8], codes: &mut [u8]) {
-    match tables {
-        // As fast as any: the compiler knows how many tables there are.
-        [table] => look_up(&[table], pixels, codes),
-        [red, green, blue] => look_up(&[red, green, blue], pixels, codes),
-        tables => {
-            let pixels = pixels.chunks_exact(tables.len());
-            for (pixel, codes) in pixels.zip(codes.chunks_exact_mut(tables.len())) {
-                for ((code, &p), table) in codes.iter_mut().zip(pixel).zip(tables) {
-                    *code = table[usize::from(p)];
-                }
-            }
-        }
-    }
-}
-
-/// The code of each pixel, a table for each of `N` channels.
-fn look_up<const N: usize>(tables: &[&[u8; 256]; N], pixels: &[u8], codes: &mut [u8]) {
-    for (pixel, codes) in pixels
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .zip(codes.as_chunks_mut::<N>().0)
-    {
-        *codes = std::array::from_fn(|c| tables[c][usize::from(pixel[c])]);
     }
 }
 

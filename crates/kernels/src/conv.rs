@@ -13,7 +13,9 @@ use crate::lines::BitPlanes;
 use crate::lookup::Look;
 use crate::lookup::Sums;
 #[cfg(target_arch = "x86_64")]
-use crate::tiles::{Micro, Packed};
+use crate::micro::Micro;
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{Avx2, Avx512Vnni, Ones};
 use crate::{ConvShape, Epilogue, Grid, Isa, Target, scalar};

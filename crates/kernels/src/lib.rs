@@ -19,6 +19,7 @@ mod float;
 mod isa;
 mod lines;
 mod lookup;
+mod micro;
 mod pack;
 mod quantize;
 pub mod scalar;

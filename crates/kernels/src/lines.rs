@@ -3,7 +3,7 @@
 
 use crate::conv::Scratch;
 use crate::lookup::Sums;
-use crate::tiles::Micro;
+use crate::micro::Micro;
 use crate::{ConvShape, SLACK};
 
 /// The most pixels made from one batch of lines, but that a line is never cut.

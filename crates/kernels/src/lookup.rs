@@ -2,8 +2,8 @@
 //!
 //! Four neighbouring codes have 16 sums, one for each choice among them. A table of those is made
 //! of every four codes once, while lines are copied; four weights of one bit are an index into it.
-//! A shuffle of bytes looks up a sum for every channel of a vector at once: with an addition it does
-//! the work of 256 multiply-accumulates on 64 channels. That is exact, unlike the tables of
+//! A shuffle of bytes looks up a sum for every channel of a vector at once: with an addition it
+//! does the work of 256 multiply-accumulates on 64 channels. That is exact, unlike the tables of
 //! T-MAC (Wei et al., 2024), from which the idea is, since codes are small.
 //!
 //! Weights of two bits are `w = b0 - 2 b1`: two look-ups. A weight of one bit is 1 or -1: its
@@ -55,7 +55,8 @@ pub(crate) struct Rate {
 }
 
 impl<T> Look<T> {
-    /// The kernel for codes up to `levels` and these `weights`, where it is faster than a dense one.
+    /// The kernel for codes up to `levels` and these `weights`, where it is faster than a dense
+    /// one.
     pub(crate) fn new(
         token: T,
         rate: Rate,

@@ -2,9 +2,9 @@
 //!
 //! A network is dozens of steps of some microseconds, and all items of one must be done before the
 //! next begins. So threads spin for a short while before they sleep, nothing is allocated or
-//! queued, and the caller works too. Item `i` waits for thread `i`, which has the neighbouring items
-//! of earlier work in its cache; but whoever has nothing to do takes it, so that nobody waits for a
-//! thread that the system has not woken.
+//! queued, and the caller works too. Item `i` waits for thread `i`, which has the neighbouring
+//! items of earlier work in its cache; but whoever has nothing to do takes it, so that nobody waits
+//! for a thread that the system has not woken.
 //!
 //! What crosses threads is a borrowed closure, which is why this lies in the crate that may write
 //! `unsafe`.
@@ -153,7 +153,8 @@ impl Shared {
         }
     }
 
-    /// Takes an item that is open, best that of `thread`, and works on it; false where there is none.
+    /// Takes an item that is open, best that of `thread`, and works on it; false where there is
+    /// none.
     fn take(&self, thread: usize) -> bool {
         let mut open = self.open.load(Ordering::Acquire);
         loop {

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::tiles::{BLOCK, ClipOut, Job, Micro, Out, put_four};
+use crate::micro::{BLOCK, ClipOut, Job, Micro, Out, put_four};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use super::avx512vnni::{Avx512Vnni, load, put};
 use crate::ConvShape;
 use crate::lines::BitPlanes;
-use crate::tiles::{BLOCK, Job, Micro, Out};
+use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Codes of a lane.
 const CODES: usize = 32;

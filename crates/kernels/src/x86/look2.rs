@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, load, put};
 use crate::lookup::{Look, Planes, Rate, Sums, chosen};
-use crate::tiles::{BLOCK, Job, Micro, Out};
+use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Channels of a panel.
 const CHANNELS: usize = 32;

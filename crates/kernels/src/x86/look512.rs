@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::avx512vnni::{Avx512Vnni, load, put};
 use crate::lookup::{Look, Planes, Rate, Sums, chosen};
-use crate::tiles::{BLOCK, Job, Micro, Out};
+use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Vectors of 16 channels of a panel.
 const VECTORS: usize = 2;

@@ -8,6 +8,7 @@
 mod avx2;
 mod avx512vnni;
 mod bits512;
+mod dense2;
 mod depthwise2;
 mod depthwise512;
 mod look2;
