@@ -25,7 +25,7 @@ import openvino
 from onnx import helper
 
 from networks import NETWORKS, SHARED, resnet18
-from record import write
+from record import write, write_steps
 
 sys.path.insert(0, str(SHARED / "bench"))
 import peers  # noqa: E402  (lies in ../shared)
@@ -96,6 +96,16 @@ class Ours:
     def calls(self, count):
         return [t / 1e9 for t in self.ask(count)]
 
+    def steps(self):
+        """[kernel, MACs, nanoseconds] of each step, the least of some profiles; and the peak in MACs per second."""
+        self.child.stdin.write("steps\n" * 5)
+        self.child.stdin.flush()
+        profiles = [self.child.stdout.readline().split() for _ in range(5)]
+        kernels, macs = profiles[0][::3], profiles[0][1::3]
+        times = zip(*([int(t) for t in profile[2::3]] for profile in profiles))
+        steps = [[k, int(m), min(t)] for k, m, t in zip(kernels, macs, times)]
+        return steps, max(self.ask("peak")[0] for _ in range(5))
+
     def close(self):
         self.child.stdin.close()
         self.child.wait()
@@ -158,10 +168,12 @@ def measure(name, batch, threads, args):
     for key, calls in list(rows.items())[:1]:
         rows[key] = lambda count: (peak.append(first.ask("peak")[0]), calls(count))[1]
     times = take_turns(rows, args)
+    steps = first.steps() if (threads, batch) == (1, 1) else None
     for child in ours.values():
         child.close()
     facts = {key: child.facts for key, child in ours.items()}
-    return {"network": name, "batch": batch, "threads": threads, "times": times, "facts": facts, "peak": max(peak)}
+    return {"network": name, "batch": batch, "threads": threads, "times": times, "facts": facts, "peak": max(peak),
+            "steps": steps}
 
 
 def agreement(name, answer, ours):
@@ -197,6 +209,7 @@ def main():
             write(results[-1:], versions, None)
     if args.record:
         write(results, versions, args.record)
+        write_steps(results, args.record.with_suffix(".steps.csv"))
 
 
 def exbit_version():

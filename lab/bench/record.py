@@ -19,6 +19,19 @@ def write(results, versions, path):
         writer.writerows(rows)
 
 
+def write_steps(results, path):
+    """The steps of our W8A8 on one thread, and the share of the peak that the same child measured after them."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["network", "step", "kernel", "macs", "microseconds", "gmacs_per_second", "share_of_peak"])
+        for result in results:
+            steps, peak = result["steps"] or ([], 1)
+            for i, (kernel, macs, time) in enumerate(steps):
+                rate = macs / max(time, 1)
+                writer.writerow([result["network"], i, kernel, macs, f"{time / 1e3:.1f}", f"{rate:.1f}",
+                                 f"{rate * 1e9 / peak:.3f}"])
+
+
 def rows_of(result, versions):
     """A row for each thing timed. Ratios are of medians over all rounds, their spread that of the rounds' medians."""
     times = result["times"]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 #[cfg(target_arch = "x86_64")]
 use crate::depthwise::{Channels, PackedDepthwise};
 use crate::isa::Level;
-use crate::lines::BitPlanes;
 #[cfg(target_arch = "x86_64")]
 use crate::lookup::Look;
 use crate::lookup::Sums;
@@ -66,7 +65,7 @@ pub struct Scratch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) words: Vec<i16>,
     pub(crate) tables: Vec<Sums>,
-    pub(crate) planes: Vec<BitPlanes>,
+    pub(crate) bits: Vec<u32>,
 }
 
 impl Scratch {
@@ -76,9 +75,9 @@ impl Scratch {
             bytes,
             words,
             tables,
-            planes,
+            bits,
         } = self;
-        bytes.len() + size_of_val(&words[..]) + size_of_val(&tables[..]) + size_of_val(&planes[..])
+        bytes.len() + size_of_val(&words[..]) + size_of_val(&tables[..]) + size_of_val(&bits[..])
     }
 }
 
@@ -174,10 +173,8 @@ impl Draft<'_> {
         let look = Look::new(token, Avx512Vnni::LOOKS, shape, levels, weights);
         let nibbles = token.nibbles(levels, weights, shape.depth());
         match (ones, look, nibbles) {
-            // With codes of two bits, looking up takes less time than counting twice.
-            (Some(ones), None, _) => self.dense(ones),
-            (Some(ones), Some(_), _) if levels == 1 => self.dense(ones),
-            (_, Some(look), _) => self.dense(look),
+            (Some(ones), _, _) => self.dense(ones),
+            (None, Some(look), _) => self.dense(look),
             (None, None, Some(nibbles)) => self.dense(nibbles),
             (None, None, None) => self.dense(token),
         }

@@ -60,10 +60,8 @@ impl Lane for Sums {
     }
 }
 
-/// The lowest bits of 32 codes, and the next.
-pub(crate) type BitPlanes = [u32; 2];
-
-impl Lane for BitPlanes {
+/// The bits of 32 codes of one.
+impl Lane for u32 {
     const CODES: usize = 32;
 
     fn in_place(_: &[u8]) -> Option<&[Self]> {
@@ -71,7 +69,7 @@ impl Lane for BitPlanes {
     }
 
     fn scratch(scratch: &mut Scratch) -> &mut Vec<Self> {
-        &mut scratch.planes
+        &mut scratch.bits
     }
 }
 

@@ -1,15 +1,14 @@
-//! AVX-512 with VPOPCNTDQ: weights of one bit with codes of one or two, 32 products in 32 bits.
+//! AVX-512 with VPOPCNTDQ: weights and codes of one bit, 32 products in 32 bits.
 //!
-//! A weight is `w = 2 u - 1` with a bit `u`, a code the sum of its bits `a` at their worth. For one
-//! of those, `w a = u - (u ^ a)`: so a sum is the number of ones among the `u`, which is known
-//! before, less the number of ones of an exclusive or. Three instructions do the work of 512
-//! multiply-accumulates.
+//! A weight is `w = 2 u - 1` with a bit `u`. With a code of a bit `a`, `w a = u - (u ^ a)`: so a
+//! sum is the number of ones among the `u`, which is known before, less the number of ones of an
+//! exclusive or. Three instructions do the work of 512 multiply-accumulates. (Codes of two bits
+//! would take twice as many: looking up their sums takes less.)
 
 use std::arch::x86_64::*;
 
 use super::avx512vnni::{Avx512Vnni, load, put};
 use crate::ConvShape;
-use crate::lines::BitPlanes;
 use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Codes of a lane.
@@ -17,17 +16,13 @@ const CODES: usize = 32;
 /// Blocks of a panel.
 const BLOCKS: usize = 2;
 
-/// Weights of one bit and codes of one or two.
+/// Weights and codes of one bit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ones {
-    token: Avx512Vnni,
-    /// Bits of a code.
-    planes: usize,
-}
+pub(crate) struct Ones(Avx512Vnni);
 
 impl Ones {
-    /// The kernel for codes up to `levels` and these `weights`, where their bits fill whole lanes
-    /// and this CPU counts ones.
+    /// The kernel for codes up to `levels` and these `weights`, where their bits fill whole lanes,
+    /// this CPU counts ones, and that is faster than a dense kernel.
     pub(crate) fn new(
         token: Avx512Vnni,
         shape: &ConvShape,
@@ -35,23 +30,32 @@ impl Ones {
         weights: &[i8],
     ) -> Option<Self> {
         let whole = (shape.input[2] / shape.groups).is_multiple_of(CODES);
-        let narrow = levels <= 3 && weights.iter().all(|w| w.unsigned_abs() == 1);
-        let planes = if levels == 1 { 1 } else { 2 };
+        let narrow = levels == 1 && weights.iter().all(|w| w.unsigned_abs() == 1);
         let counts = is_x86_feature_detected!("avx512vpopcntdq");
-        (whole && narrow && counts).then_some(Self { token, planes })
+        (whole && narrow && counts && Self::pays(shape)).then_some(Self(token))
+    }
+
+    /// In cycles for a pixel of output, as measured (Zen 4).
+    fn pays(shape: &ConvShape) -> bool {
+        let channels = shape.output[2] / shape.groups;
+        let panels = channels.div_ceil(BLOCKS * BLOCK) as f64;
+        let [inputs, outputs] = [shape.input, shape.output].map(|[h, w, _]| (h * w) as f64);
+        // Three instructions for 32 codes and a block, two a cycle; what it takes to finish a
+        // panel's sums; and six cycles to take the bits of 32 codes.
+        let count = shape.depth() as f64 / 32.0 * panels * BLOCKS as f64 * 1.5;
+        let lanes = inputs / outputs * (shape.input[2] / CODES) as f64;
+        let dense = shape.depth() as f64 / 4.0 * channels.div_ceil(BLOCK) as f64;
+        count + panels * 40.0 + 6.0 * lanes < dense
     }
 }
 
 impl Micro for Ones {
-    type Lane = BitPlanes;
+    type Lane = u32;
     type Weight = u32;
     const DEPTH: usize = CODES;
 
     fn name(self) -> &'static str {
-        match self.planes {
-            1 => "popcount-u1i1-avx512",
-            _ => "popcount-u2i1-avx512",
-        }
+        "popcount-u1i1-avx512"
     }
 
     fn blocks(self, _: usize) -> usize {
@@ -72,76 +76,64 @@ impl Micro for Ones {
     fn start(self, zero: u8, weights: &[i8]) -> i32 {
         let ones = weights.iter().filter(|&&w| w > 0).count() as i32;
         let sum = 2 * ones - weights.len() as i32;
-        ((1 << self.planes) - 1) * ones - i32::from(zero) * sum
+        ones - i32::from(zero) * sum
     }
 
-    fn lane(self, [code, ..]: [u8; 4]) -> BitPlanes {
-        [0, 1].map(|p| ((u32::from(code) >> p) & 1) * u32::MAX)
+    fn lane(self, [code, ..]: [u8; 4]) -> u32 {
+        u32::from(code) * u32::MAX
     }
 
     #[inline(always)]
-    fn widen(self, codes: &[u8], lanes: &mut [BitPlanes]) {
+    fn widen(self, codes: &[u8], lanes: &mut [u32]) {
         // SAFETY: the token proves that the CPU has AVX-512, and so AVX2.
-        unsafe { bit_planes(codes, lanes) }
+        unsafe { bits(codes, lanes) }
     }
 
-    fn multiply(self, job: &Job<'_, BitPlanes, u32>, out: &mut Out<'_>) {
+    fn multiply(self, job: &Job<'_, u32, u32>, out: &mut Out<'_>) {
         // SAFETY: the token proves most of the features, and `new` has asked for the last.
-        unsafe {
-            match self.planes {
-                1 => tiles::<8, 4, 1>(job, out),
-                _ => tiles::<6, 3, 2>(job, out),
-            }
-        }
+        unsafe { multiply(job, out) }
     }
 
     #[inline(always)]
     fn run<R>(self, work: impl FnOnce() -> R) -> R {
-        self.token.run(work)
+        self.0.run(work)
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn bit_planes(codes: &[u8], lanes: &mut [BitPlanes]) {
+fn bits(codes: &[u8], lanes: &mut [u32]) {
     for (codes, lane) in codes.as_chunks::<CODES>().0.iter().zip(lanes) {
         // SAFETY: the array is 32 readable bytes.
         let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) };
-        // The bit wanted becomes the highest of each byte.
-        *lane = [
-            _mm256_movemask_epi8(_mm256_slli_epi16::<7>(codes)) as u32,
-            _mm256_movemask_epi8(_mm256_slli_epi16::<6>(codes)) as u32,
-        ];
+        // The bit becomes the highest of each byte.
+        *lane = _mm256_movemask_epi8(_mm256_slli_epi16::<7>(codes)) as u32;
     }
 }
 
-/// All tiles of a job, `R` pixels high, with codes of `P` bits; the last one `S` if that is enough.
+/// Pixels of a tile, and of the last one if that is enough.
+const ROWS: [usize; 2] = [8, 4];
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vpopcntdq")]
-fn tiles<const R: usize, const S: usize, const P: usize>(
-    job: &Job<'_, BitPlanes, u32>,
-    out: &mut Out<'_>,
-) {
+fn multiply(job: &Job<'_, u32, u32>, out: &mut Out<'_>) {
     job.check(1, BLOCKS * BLOCK);
-    let full = job.pixels.len() / R * R;
-    for first in (0..full).step_by(R) {
-        put(&dot::<R, P>(job, first), first, out);
+    let full = job.pixels.len() / ROWS[0] * ROWS[0];
+    for first in (0..full).step_by(ROWS[0]) {
+        put(&dot::<{ ROWS[0] }>(job, first), first, out);
     }
     match job.pixels.len() - full {
         0 => {}
-        1 => put(&dot::<1, P>(job, full), full, out),
-        rest if rest <= S => put(&dot::<S, P>(job, full)[..rest], full, out),
-        rest => put(&dot::<R, P>(job, full)[..rest], full, out),
+        1 => put(&dot::<1>(job, full), full, out),
+        rest if rest <= ROWS[1] => put(&dot::<{ ROWS[1] }>(job, full)[..rest], full, out),
+        rest => put(&dot::<{ ROWS[0] }>(job, full)[..rest], full, out),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vpopcntdq")]
-fn dot<const R: usize, const P: usize>(
-    job: &Job<'_, BitPlanes, u32>,
-    first: usize,
-) -> [[__m512i; BLOCKS]; R] {
-    let pixels: [*const BitPlanes; R] = job.pointers(first);
+fn dot<const R: usize>(job: &Job<'_, u32, u32>, first: usize) -> [[__m512i; BLOCKS]; R] {
+    let pixels: [*const u32; R] = job.pointers(first);
     let mut weights = job.weights.as_ptr();
-    let mut ones = [[[_mm512_setzero_si512(); BLOCKS]; P]; R];
+    let mut ones = [[_mm512_setzero_si512(); BLOCKS]; R];
     for &run in job.runs {
         for at in run..run + job.steps {
             // SAFETY: for each run `32 * steps` weights are read, and `steps` lanes from where it
@@ -151,26 +143,17 @@ fn dot<const R: usize, const P: usize>(
             });
             for (ones, pixel) in ones.iter_mut().zip(pixels) {
                 // SAFETY: as above.
-                let planes = unsafe { *pixel.add(at) };
-                for (ones, plane) in ones.iter_mut().zip(planes) {
-                    let codes = _mm512_set1_epi32(plane as i32);
-                    for (ones, w) in ones.iter_mut().zip(w) {
-                        let differ = _mm512_popcnt_epi32(_mm512_xor_si512(codes, w));
-                        *ones = _mm512_add_epi32(*ones, differ);
-                    }
+                let codes = _mm512_set1_epi32(unsafe { *pixel.add(at) } as i32);
+                for (ones, w) in ones.iter_mut().zip(w) {
+                    let differ = _mm512_popcnt_epi32(_mm512_xor_si512(codes, w));
+                    *ones = _mm512_add_epi32(*ones, differ);
                 }
             }
             weights = weights.wrapping_add(BLOCKS * BLOCK);
         }
     }
     let (start, _) = job.start.as_chunks::<BLOCK>();
-    ones.map(|ones: [[__m512i; BLOCKS]; P]| {
-        std::array::from_fn(|block| {
-            let sum = _mm512_sub_epi32(load(&start[block]), ones[0][block]);
-            match ones.get(1) {
-                Some(ones) => _mm512_sub_epi32(sum, _mm512_add_epi32(ones[block], ones[block])),
-                None => sum,
-            }
-        })
+    ones.map(|ones: [__m512i; BLOCKS]| {
+        std::array::from_fn(|block| _mm512_sub_epi32(load(&start[block]), ones[block]))
     })
 }
