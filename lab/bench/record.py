@@ -4,7 +4,8 @@ import csv
 import numpy as np
 
 FIELDS = ["network", "threads", "batch", "runtime", "version", "precision", "isa", "median_us", "p10_us", "p90_us",
-          "least_us", "calls", "of_the_faster_peer", "of_our_w8a8", "ratio_p10", "ratio_p90", "peak_gmacs", "arena"]
+          "least_us", "calls", "of_the_faster_peer", "of_our_w8a8", "ratio_p10", "ratio_p90", "ratio_of_least", "peak_gmacs",
+          "arena"]
 PEERS = [("onnxruntime", "int8", ""), ("openvino", "int8", "")]
 
 
@@ -53,6 +54,8 @@ def rows_of(result, versions):
         base = min(peers, key=medians.get) if peers else ("exbit", "w8a8", key[2])
         if base in times and key != base:
             ratios = [np.median(a) / np.median(b) for a, b in zip(rounds, times[base])]
+            least = [min(map(min, times[k])) for k in (key, base)]
+            row["ratio_of_least"] = f"{least[0] / least[1]:.3f}"
             row["ratio_p10"], row["ratio_p90"] = (f"{v:.3f}" for v in np.percentile(ratios, [10, 90]))
             if peers:
                 row["of_the_faster_peer"] = f"{medians[key] / medians[base]:.3f}"
@@ -62,7 +65,7 @@ def rows_of(result, versions):
 def show(rows):
     for row in rows:
         ratio = row.get("of_the_faster_peer") or row.get("of_our_w8a8") or ""
-        spread = f"[{row['ratio_p10']} {row['ratio_p90']}]" if "ratio_p10" in row else ""
+        spread = f"[{row['ratio_p10']} {row['ratio_p90']}] of least {row['ratio_of_least']}" if "ratio_p10" in row else ""
         print(f"{row['network']:10} {row['threads']} threads, batch {row['batch']:2}  {row['runtime']:12}"
               f"{row['precision']:9}{row['isa']:11}{row['median_us']:>10} us [{row['p10_us']} {row['p90_us']}] "
               f"least {row['least_us']}  {ratio:>6} {spread}", flush=True)

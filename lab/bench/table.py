@@ -14,7 +14,8 @@ def read(name):
 
 
 def ratio(row, key):
-    return f"{float(row[key]):.2f} [{float(row['ratio_p10']):.2f} {float(row['ratio_p90']):.2f}]"
+    low, high, least = (float(row[k]) for k in ("ratio_p10", "ratio_p90", "ratio_of_least"))
+    return f"{float(row[key]):.2f} [{low:.2f} {high:.2f}] ({least:.2f})"
 
 
 def beside(rows):
