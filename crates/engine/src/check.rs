@@ -1,7 +1,7 @@
 //! Whether a Program can run: every index, length, shape, grid and number, so that nothing after
 //! this checks again. Programs come from files that anyone may have written.
 
-use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, magnitude};
+use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, every, magnitude};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
@@ -279,9 +279,10 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
             weights.shape
         )
     })?;
-    let in_range = |&c: &i8| (lo..=hi).contains(&c) && (c != 0 || weights.bits.get() > 1);
+    let zero = weights.bits.get() > 1;
+    let in_range = |code: i8| (lo <= code) & (code <= hi) & (zero | (code != 0));
     // Every code of eight bits is in range.
-    let all = weights.bits == Bits::EIGHT || weights.codes.iter().all(in_range);
+    let all = weights.bits == Bits::EIGHT || every(&weights.codes, in_range);
     require(all, || {
         format!("a weight code is beyond {} bits", weights.bits)
     })?;

@@ -49,6 +49,15 @@ impl Bits {
     }
 }
 
+/// Whether `test` holds for all `codes`: some at a time without a branch, many times faster than
+/// one by one.
+#[inline]
+pub fn every(codes: &[i8], test: impl Fn(i8) -> bool) -> bool {
+    codes
+        .chunks(4096)
+        .all(|some| some.iter().fold(true, |all, &code| all & test(code)))
+}
+
 impl std::fmt::Display for Bits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

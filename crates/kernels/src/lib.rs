@@ -29,7 +29,7 @@ mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use bits::Bits;
+pub use bits::{Bits, every};
 pub use conv::{PackedConv, Scratch};
 pub use elementwise::{add, average_pool, max_pool};
 pub use epilogue::{Activation, Epilogue, Finish, magnitude, pixel_table, regrid_table};

@@ -12,7 +12,7 @@
 //! Looked-up sums add up in bytes for `flush` steps, as many as cannot overflow, and then in 16
 //! bits, whose overflow on the way does no harm where the last sum fits.
 
-use crate::ConvShape;
+use crate::{ConvShape, every};
 
 /// All sums of four codes: entry `i` sums those whose bit is in `i`.
 pub(crate) type Sums = [u8; 16];
@@ -150,10 +150,10 @@ struct Limit {
 
 impl Planes {
     fn of(weights: &[i8]) -> Option<Self> {
-        if weights.iter().all(|w| w.unsigned_abs() == 1) {
+        if every(weights, |w| w.unsigned_abs() == 1) {
             return Some(Planes::One);
         }
-        let two = weights.iter().all(|w| (-2..2).contains(w));
+        let two = every(weights, |w| (-2..2).contains(&w));
         two.then_some(Planes::Two)
     }
 

@@ -49,10 +49,14 @@ fn unpack_whole<const N: usize>(bits: Bits, bytes: &[u8], count: usize) -> Optio
         })
     };
     let (whole, last) = bytes.split_at(count / N);
-    let mut codes = Vec::with_capacity(count);
-    whole.iter().for_each(|&byte| codes.extend(of(byte)));
+    let mut codes = vec![0; count];
+    let (places, rest) = codes.as_chunks_mut();
+    places
+        .iter_mut()
+        .zip(whole)
+        .for_each(|(codes, &byte)| *codes = of(byte));
     if let [byte] = last {
-        codes.extend_from_slice(&of(*byte)[..count % N]);
+        rest.copy_from_slice(&of(*byte)[..count % N]);
         let filled = count % N * usize::from(bits.get());
         return (byte >> filled == 0).then_some(codes);
     }

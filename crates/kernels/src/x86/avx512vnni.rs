@@ -7,6 +7,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::every;
 use crate::micro::{BLOCK, ClipOut, Job, Micro, Out, put_four};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
@@ -72,7 +73,7 @@ impl Avx512Vnni {
     /// The kernel for codes up to `levels` and these `weights`, rows of `depth`, where they have
     /// four bits and 16 times their sums fit 32.
     pub(crate) fn nibbles(self, levels: u8, weights: &[i8], depth: usize) -> Option<Nibbles> {
-        let narrow = weights.iter().all(|w| (-8..8).contains(w));
+        let narrow = every(weights, |w| (-8..8).contains(&w));
         (narrow && depth * 8 * usize::from(levels) < 1 << 27).then_some(Nibbles(self))
     }
 }

@@ -8,8 +8,8 @@
 use std::arch::x86_64::*;
 
 use super::avx512vnni::{Avx512Vnni, load, put};
-use crate::ConvShape;
 use crate::micro::{BLOCK, Job, Micro, Out};
+use crate::{ConvShape, every};
 
 /// Codes of a lane.
 const CODES: usize = 32;
@@ -30,7 +30,7 @@ impl Ones {
         weights: &[i8],
     ) -> Option<Self> {
         let whole = (shape.input[2] / shape.groups).is_multiple_of(CODES);
-        let narrow = levels == 1 && weights.iter().all(|w| w.unsigned_abs() == 1);
+        let narrow = levels == 1 && every(weights, |w| w.unsigned_abs() == 1);
         let counts = is_x86_feature_detected!("avx512vpopcntdq");
         (whole && narrow && counts && Self::pays(shape)).then_some(Self(token))
     }
