@@ -4,6 +4,7 @@ pub mod allocate;
 pub mod budget;
 pub mod calibrate;
 pub mod cost;
+pub mod distill;
 mod error;
 mod file;
 pub mod latency;

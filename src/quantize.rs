@@ -1,8 +1,8 @@
 //! The main job: a float network, images and a budget in; a Plan and a Program out.
 //!
-//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> lower. Each step is a function
-//! of its own, public and usable alone; this is the order in which they make a Program without
-//! training.
+//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> distill -> lower. Each step is a
+//! function of its own, public and usable alone; this is the order in which they make a Program
+//! without training.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use crate::allocate::{Allocation, Request, allocate};
 use crate::budget::Resource;
 use crate::calibrate::{Calibration, Clipping, calibrate};
 use crate::cost::{Choice, Precisions, Sizes, Table};
+use crate::distill::{Distillation, distill};
 use crate::latency::Times;
 use crate::plan::Plan;
 use crate::prepare::{Network, equalize, prepare};
@@ -36,6 +37,8 @@ pub struct Options {
     pub metric: Metric,
     /// How codes are chosen.
     pub rounding: Rounding,
+    /// Whether, and for how long, the quantized network learns to answer as the float network.
+    pub distillation: Option<Distillation>,
     /// A table of measured times to keep latency budgets with: read where the file exists, measured
     /// and written where it does not. Without one they are measured, where a budget asks for them.
     pub latency_table: Option<PathBuf>,
@@ -58,6 +61,7 @@ impl Default for Options {
             },
             metric: Metric::F4,
             rounding: Rounding::Moments,
+            distillation: None,
             latency_table: None,
             equalize: false,
             seed: 0,
@@ -166,7 +170,7 @@ pub fn quantize(
             (Some(table), Some(allocation), precisions)
         }
     };
-    let quantized = work.stage("reconstruct", network.layers().len(), |more| {
+    let mut quantized = work.stage("reconstruct", network.layers().len(), |more| {
         let bits = network
             .layers()
             .into_iter()
@@ -180,6 +184,12 @@ pub fn quantize(
             .collect::<BTreeMap<_, _>>();
         reconstruct(&network, &bits, &grids, samples, options.rounding, more)
     })?;
+    if let Some(how) = &options.distillation {
+        let found = work.stage("distill", images * how.epochs, |more| {
+            distill(&network, &quantized, samples, how, more)
+        })?;
+        quantized = found.quantized;
+    }
     let program = lower(&network, &quantized, input);
     let mut named = Plan::new(model.name(), &sizes, &precisions);
     named.settings = settings(plan, options, images);
@@ -279,6 +289,8 @@ fn settings(plan: Option<&Plan>, options: &Options, images: usize) -> toml::Tabl
         Rounding::Blocks(_) => "blocks",
     };
     all.insert("rounding".into(), rounding.into());
+    let epochs = options.distillation.map_or(0, |how| how.epochs as i64);
+    all.insert("distillation-epochs".into(), epochs.into());
     all.insert("images".into(), (images as i64).into());
     all.insert("seed".into(), (options.seed as i64).into());
     all

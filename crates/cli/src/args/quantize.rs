@@ -77,7 +77,7 @@ pub(crate) struct Quantize {
     /// How activation ranges are clipped
     #[arg(long, value_name = "RULE", default_value = "mse")]
     pub(crate) calibration: Rule,
-    /// How codes are chosen: nearest, fast (layer by layer), or full (then block by block, minutes)
+    /// How hard to try: nearest, fast (seconds), blocks or full (minutes)
     #[arg(long, default_value = "fast")]
     pub(crate) effort: Effort,
     /// Where the measured times of a latency budget are kept: read where the file exists, else
@@ -110,7 +110,7 @@ pub(crate) enum Rule {
     Mse,
 }
 
-/// How codes are chosen.
+/// How hard to try.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Effort {
     /// The codes nearest to the weights
@@ -118,6 +118,8 @@ pub(crate) enum Effort {
     /// The codes that reproduce each layer's result best
     Fast,
     /// Those, then AdaRound over each block
+    Blocks,
+    /// The codes of fast, then scales, biases and steps that learn to answer as the float network
     Full,
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use exbit::calibrate::Clipping;
+use exbit::distill::Distillation;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
 use exbit::sensitivity::Candidates;
@@ -91,10 +92,17 @@ fn options(args: &Quantize) -> Options {
     };
     let rounding = match args.effort {
         Effort::Nearest => Rounding::Nearest,
-        Effort::Fast => Rounding::Moments,
-        Effort::Full => Rounding::Blocks(Descent {
+        Effort::Fast | Effort::Full => Rounding::Moments,
+        Effort::Blocks => Rounding::Blocks(Descent {
             seed: args.seed,
             ..Descent::default()
+        }),
+    };
+    let distillation = match args.effort {
+        Effort::Nearest | Effort::Fast | Effort::Blocks => None,
+        Effort::Full => Some(Distillation {
+            seed: args.seed,
+            ..Distillation::default()
         }),
     };
     let clipping = match args.calibration {
@@ -116,6 +124,7 @@ fn options(args: &Quantize) -> Options {
         },
         metric: args.metric,
         rounding,
+        distillation,
         latency_table: args.latency_table.clone(),
         equalize: args.equalize,
         seed: args.seed,
