@@ -144,10 +144,10 @@ fn moments_beat_nearest_codes_on_other_images() {
 #[test]
 fn distillation_answers_more_like_the_float_network_with_the_same_codes() {
     for model in networks::all() {
-        let done = run(&model, None, "weights=10x", Rounding::Moments);
+        let done = run(&model, None, "weights=14x", Rounding::Moments);
         let how = Distillation {
             epochs: 12,
-            rate: 1e-2,
+            rate: 2e-2,
             seed: 5,
         };
         let learn = || {
