@@ -10,9 +10,10 @@ use crate::budget::Resource;
 use crate::cost::{Cost, Precisions, Sizes, cost, float_cost};
 use crate::quantize::{Options, Quantization};
 use crate::report::{
-    Budget, Figures, Front, FrontPoint, LayerRow, Origin, Quantity, Report, Setting, SiteRow,
-    StageTime, Step,
+    Budget, Figures, Front, FrontPoint, LayerRow, MetricRank, Origin, Quantity, Report, Setting,
+    SiteRow, StageTime, Step,
 };
+use crate::sensitivity::{Rank, ranks};
 
 /// Points of the Pareto front in a report.
 const POINTS: usize = 24;
@@ -49,7 +50,7 @@ pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
         layers: layers(done),
         activations: activations(done),
         front: fronts(done, &options.request)?,
-        metrics: Vec::new(),
+        metrics: metrics(done, options),
         origin: Origin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             calibration_images: Some(done.calibration.images as u64),
@@ -223,6 +224,21 @@ fn activations(done: &Quantization) -> Vec<SiteRow> {
         .enumerate()
         .map(row)
         .collect()
+}
+
+/// How the metrics rank, where the file of expected losses has the measured one beside others.
+fn metrics(done: &Quantization, options: &Options) -> Vec<MetricRank> {
+    let rank = |rank: Rank| {
+        Some(MetricRank {
+            metric: rank.metric.name().to_uppercase(),
+            meaning: rank.metric.meaning().to_owned(),
+            spearman: rank.all?,
+            spearman_at_same_bits: rank.mean()?,
+            used: rank.metric == options.metric,
+        })
+    };
+    let ranks = done.tables.iter().flat_map(ranks);
+    ranks.filter_map(rank).collect()
 }
 
 /// The front over the first budget's resource, or weight bytes where there is none.

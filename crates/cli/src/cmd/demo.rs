@@ -13,7 +13,6 @@ use exbit_model::data::{DataSet, Preprocess};
 use exbit_model::{Model, onnx};
 use serde::Serialize;
 
-use super::quantize::COLUMNS;
 use crate::args::Demo;
 use crate::exit::Failure;
 use crate::network::Network;
@@ -21,6 +20,7 @@ use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
 use crate::score::Score;
+use crate::table::width;
 use crate::trial::Trial;
 
 const BUDGET: &str = "weights=8x";
@@ -214,7 +214,7 @@ fn text(json: &Json) -> String {
     format!(
         "{}\nEverything is in {at}: read {at}/report.html in a browser.\n\n\
          On these files:\n\n{}\nOn your own network and images:\n\n{}",
-        json.report.to_text(COLUMNS),
+        json.report.to_text(width()),
         lines(demo),
         lines(own)
     )

@@ -4,23 +4,17 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use exbit::calibrate::Clipping;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
-use exbit::sensitivity::Candidates;
-use exbit::{Options, Plan, Quantization, Request, Samples};
-use exbit_engine::Input;
-use exbit_model::data::{DataSet, Split, spread};
+use exbit::{Options, Plan, Quantization, Request};
 use serde::Serialize;
 
-use crate::args::{Effort, Quantize, Rule};
+use crate::args::{Effort, Quantize};
+use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
-use crate::{images, network};
-
-/// Columns of a report on a terminal.
-pub(super) const COLUMNS: usize = 100;
+use crate::table::width;
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -31,30 +25,23 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failure> {
-    args.threads.start()?;
-    let (model, _) = network::open_model(&args.model)?;
-    let asked = args.preprocessing.preprocess.as_deref();
-    let preprocess = images::for_model(&model, &args.model, asked, progress)?;
-    let set = DataSet::open(&args.calib, Split::Train)?;
+    args.calibrating.threads.start()?;
+    let material = Material::open(&args.model, &args.calibrating, progress)?;
     let plan = args.plan.as_deref().map(read_plan).transpose()?;
     let options = options(args);
-    let (scale, shift) = preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: preprocess.to_toml(),
-    };
-    let indices = spread(set.len(), args.images.min(set.len()), args.seed);
-    let samples = Samples::Set {
-        set: &set,
-        preprocess: &preprocess,
-        indices,
-    };
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
-    let done = exbit::quantize(&model, &samples, input, plan.as_ref(), &options, &mut show)?;
+    let done = exbit::quantize(
+        &material.model,
+        &material.samples(),
+        material.input(),
+        plan.as_ref(),
+        &options,
+        &mut show,
+    )?;
     progress.close();
     let mut report = exbit::summarize(&done, &options)?;
-    report.origin.calibration_data = Some(set.to_string());
+    report.float.file_bytes = Some(material.model_bytes);
+    report.origin.calibration_data = Some(material.set.to_string());
     report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
     write(args, &done, &report)?;
     let missed: Vec<String> = done
@@ -69,7 +56,7 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
         missed,
         report: &report,
     };
-    let answer = Answer::new(&json, report.to_text(COLUMNS))?;
+    let answer = Answer::new(&json, report.to_text(width()))?;
     Ok(if infeasible {
         answer.infeasible()
     } else {
@@ -83,24 +70,13 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 }
 
 fn options(args: &Quantize) -> Options {
-    let sorted = |bits: &[exbit_kernels::Bits]| {
-        let mut bits = bits.to_vec();
-        bits.sort_unstable();
-        bits.dedup();
-        bits
-    };
     let rounding = match args.effort {
         Effort::Nearest => Rounding::Nearest,
         Effort::Fast => Rounding::Moments,
         Effort::Full => Rounding::Blocks(Descent {
-            seed: args.seed,
+            seed: args.calibrating.seed,
             ..Descent::default()
         }),
-    };
-    let clipping = match args.calibration {
-        Rule::Minmax => Clipping::MinMax,
-        Rule::Percentile => Clipping::Percentile(0.99999),
-        Rule::Mse => Clipping::Mse,
     };
     Options {
         request: Request {
@@ -109,16 +85,13 @@ fn options(args: &Quantize) -> Options {
             tied: args.tie_residuals,
             time_limit: Duration::from_secs_f64(args.time_limit),
         },
-        candidates: Candidates {
-            weights: sorted(&args.weight_bits),
-            activations: sorted(&args.activation_bits),
-            clipping,
-        },
-        metric: args.metric,
+        candidates: candidates(&args.calibrating),
+        metric: args.calibrating.metric,
+        sensitivity_table: args.calibrating.sensitivity_table.clone(),
         rounding,
         latency_table: args.latency_table.clone(),
-        equalize: args.equalize,
-        seed: args.seed,
+        equalize: args.calibrating.equalize,
+        seed: args.calibrating.seed,
     }
 }
 
