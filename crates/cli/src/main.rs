@@ -8,6 +8,7 @@ mod calibration;
 mod cmd;
 mod exit;
 mod images;
+mod judge;
 mod network;
 mod output;
 mod progress;

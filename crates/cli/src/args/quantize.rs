@@ -52,6 +52,15 @@ pub(crate) struct Quantize {
     /// Write the report here, one HTML page
     #[arg(long, value_name = "REPORT.html", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
+    /// Also run both networks on these images, and tell in the report how right they are
+    ///
+    /// Images and their classes, of the kinds that eval reads; the test part where there are two.
+    /// The Program is written first.
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::AnyPath)]
+    pub(crate) eval: Option<PathBuf>,
+    /// Only the first N of these images
+    #[arg(long, value_name = "N", requires = "eval", value_parser = super::at_least_one)]
+    pub(crate) eval_limit: Option<usize>,
     /// Keep layers at given bits, by name with * for anything: `conv1=8`
     #[arg(long, value_name = "PATTERN=BITS", value_parser = Pin::from_str)]
     pub(crate) keep: Vec<Pin>,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
 use exbit::{Options, Plan, Quantization, Request};
+use exbit_model::data::{DataSet, Split};
 use serde::Serialize;
 
 use crate::args::{Effort, Quantize};
 use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
+use crate::judge::Pair;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::table::width;
@@ -25,9 +27,13 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failure> {
-    args.calibrating.threads.start()?;
+    let threads = args.calibrating.threads.start()?;
     let material = Material::open(&args.model, &args.calibrating, progress)?;
     let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    // That there are no such images is better known before the work.
+    let classes = material.model.value(material.model.output()).len();
+    let test = args.eval.as_deref();
+    let test = test.map(|path| judges(args, path, classes)).transpose()?;
     let options = options(args);
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
     let done = exbit::quantize(
@@ -38,12 +44,25 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
         &options,
         &mut show,
     )?;
-    progress.close();
+    write(args, &done)?;
     let mut report = exbit::summarize(&done, &options)?;
+    exbit::observe(&done, &material.samples(), &mut report, &mut show)?;
     report.float.file_bytes = Some(material.model_bytes);
     report.origin.calibration_data = Some(material.set.to_string());
     report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
-    write(args, &done, &report)?;
+    if let Some((set, images)) = test {
+        let pair = Pair {
+            model: material.model,
+            program: &done.program,
+            preprocess: &material.preprocess,
+            threads,
+        };
+        pair.judge(&set, images, &mut report, progress)?;
+    }
+    progress.close();
+    if let Some(path) = &args.report {
+        put(path, report.to_html().as_bytes())?;
+    }
     let missed: Vec<String> = done
         .allocation
         .iter()
@@ -62,6 +81,14 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
     } else {
         answer
     })
+}
+
+/// The images to judge by, and how many of them.
+fn judges(args: &Quantize, path: &Path, classes: usize) -> Result<(DataSet, usize), Failure> {
+    let set = DataSet::open(path, Split::Test)?;
+    set.labels_below(classes)?;
+    let images = set.len().min(args.eval_limit.unwrap_or(usize::MAX));
+    Ok((set, images))
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {
@@ -95,8 +122,8 @@ fn options(args: &Quantize) -> Options {
     }
 }
 
-/// Writes what was asked for, each file beside its place first.
-fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Failure> {
+/// Writes the Program and the Plan where they were asked for, each file beside its place first.
+fn write(args: &Quantize, done: &Quantization) -> Result<(), Failure> {
     let plan = done.plan.to_string();
     if let Some(path) = &args.output {
         if path.extension() == Some(OsStr::new("toml")) {
@@ -107,9 +134,6 @@ fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Fa
     }
     if let Some(path) = &args.save_plan {
         put(path, plan.as_bytes())?;
-    }
-    if let Some(path) = &args.report {
-        put(path, report.to_html().as_bytes())?;
     }
     Ok(())
 }
