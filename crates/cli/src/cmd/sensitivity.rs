@@ -13,7 +13,7 @@ use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::output::Answer;
 use crate::progress::Progress;
-use crate::table::{Side, Table, width};
+use crate::table::{Side, Table, fold, width};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -169,11 +169,9 @@ fn rank_table(ranks: &[Rank], bits: &[Bits]) -> String {
         let by_bits = rank.by_bits.iter().map(|&rho| number(rho));
         table.row([name, number(rank.all)].into_iter().chain(by_bits));
     }
-    format!(
-        "\nRank correlation (Spearman) with the measured loss: of all, and of the layers at each \
-         bit-width\n\n{}",
-        table.render(width())
-    )
+    let title = "Rank correlation (Spearman) with the measured loss: of all, and of the layers at each \
+                 bit-width";
+    format!("\n{}\n\n{}", fold(title, width()), table.render(width()))
 }
 
 fn json<'a>(
