@@ -8,6 +8,8 @@ const WIDEST: usize = 100;
 const NARROWEST: usize = 60;
 /// The shortest that a name is cut to.
 const SHORTEST_NAME: usize = 12;
+/// Spare columns go before a name is cut to less than this: most still tell layers apart.
+const TELLING_NAME: usize = 24;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
@@ -59,14 +61,12 @@ impl Table {
     /// give way.
     pub(crate) fn render(&self, width: usize) -> String {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
-        let mut widths = self.widths(&shown, width);
         for spare in self.spare.iter().rev() {
-            if total(&widths) <= width {
-                break;
+            if total(&self.widths(&shown, width, TELLING_NAME)) > width {
+                shown.retain(|&c| self.columns[c].0 != *spare);
             }
-            shown.retain(|&c| self.columns[c].0 != *spare);
-            widths = self.widths(&shown, width);
         }
+        let widths = self.widths(&shown, width, SHORTEST_NAME);
         let cells = |row: &[String]| shown.iter().map(|&c| row[c].clone()).collect::<Vec<_>>();
         let sides: Vec<Side> = shown.iter().map(|&c| self.columns[c].1).collect();
         let titles: Vec<String> = self.columns.iter().map(|c| c.0.to_owned()).collect();
@@ -78,8 +78,8 @@ impl Table {
         lines.join("\n")
     }
 
-    /// The widths of the columns `shown`.
-    fn widths(&self, shown: &[usize], width: usize) -> Vec<usize> {
+    /// The widths of the columns `shown`, names cut to `shortest` at least where that helps.
+    fn widths(&self, shown: &[usize], width: usize, shortest: usize) -> Vec<usize> {
         let cells = |c: usize| self.rows.iter().map(move |row| row[c].chars().count());
         let title = |c: usize| self.columns[c].0.chars().count();
         let widest = |&c: &usize| cells(c).max().unwrap_or(0).max(title(c));
@@ -87,7 +87,7 @@ impl Table {
         let names = shown.iter().position(|&c| self.columns[c].1 == Side::Name);
         if let Some(names) = names {
             let without = total(&widths) - widths[names];
-            let room = width.saturating_sub(without).max(SHORTEST_NAME);
+            let room = width.saturating_sub(without).max(shortest);
             widths[names] = widths[names].min(room);
         }
         widths
