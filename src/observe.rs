@@ -15,7 +15,7 @@ use crate::report::{Machine, Report};
 use crate::{Progress, Quantization, Result, Samples, Simulator};
 
 /// Images that noise is taken from: a ratio of sums over whole tensors needs few.
-const IMAGES: usize = 32;
+const IMAGES: usize = 16;
 /// Images whose codes are held at once.
 const BATCH: usize = 4;
 /// Runs of each layer, of which the median is its time.
