@@ -48,9 +48,10 @@ pub(super) fn measure(
     let rows = |table: &[Vec<f64>]| table.iter().map(Vec::len).sum::<usize>();
     let sites = if choice { rows(&done.activations) } else { 0 };
     progress(samples.images() * (rows(&done.weights) + sites));
+    let float = answers(&network.model, samples)?;
     for &id in network.layers().iter().skip(done.weights.len()) {
         let loss =
-            |&bits: &Bits| divergence(network, &quantized(network, id, bits), samples, progress);
+            |&bits: &Bits| distance(&float, &quantized(network, id, bits), samples, progress);
         let row = candidates.weights.iter().map(loss);
         done.weights.push(row.collect::<Result<_>>()?);
         keep(&done)?;
@@ -62,7 +63,7 @@ pub(super) fn measure(
             }
             let grid = calibration.grid(site, bits, candidates.clipping);
             let model = insert_after(&network.model, site, fake_quant(grid))?;
-            divergence(network, &model, samples, progress)
+            distance(&float, &model, samples, progress)
         };
         let row = candidates.activations.iter().map(loss);
         done.activations.push(row.collect::<Result<_>>()?);
@@ -93,11 +94,29 @@ pub fn divergence(
     samples: &Samples,
     progress: &mut dyn FnMut(usize),
 ) -> Result<f64> {
-    const BATCH: usize = 32;
+    distance(&answers(&network.model, samples)?, model, samples, progress)
+}
+
+/// Images that are run at once.
+const BATCH: usize = 32;
+
+/// The logits of each batch.
+fn answers(model: &Model, samples: &Samples) -> Result<Vec<Vec<f32>>> {
+    let batches = samples.batches(BATCH);
+    let answer = batches.map(|b| b.map(|b| infer(model, &b.x, b.images)));
+    answer.collect()
+}
+
+/// Mean divergence of `model`'s answers from `float`.
+fn distance(
+    float: &[Vec<f32>],
+    model: &Model,
+    samples: &Samples,
+    progress: &mut dyn FnMut(usize),
+) -> Result<f64> {
     let (mut sum, mut images) = (0.0, 0);
-    for batch in samples.batches(BATCH) {
+    for (batch, float) in samples.batches(BATCH).zip(float) {
         let batch = batch?;
-        let float = infer(&network.model, &batch.x, batch.images);
         let other = infer(model, &batch.x, batch.images);
         let classes = float.len() / batch.images.max(1);
         sum += float
