@@ -23,7 +23,7 @@ use crate::prepare::{Network, equalize, prepare};
 use crate::quantized::Quantized;
 use crate::reconstruct::{Rounding, gains, reconstruct};
 use crate::samples::Samples;
-use crate::sensitivity::{Candidates, Metric, Sensitivity, measure};
+use crate::sensitivity::{Candidates, Metric, Sensitivity, Study, Tables, measure};
 use crate::{Result, latency, lower, sizes};
 
 /// What may be chosen, within what, and how hard to try.
@@ -39,6 +39,8 @@ pub struct Options {
     pub rounding: Rounding,
     /// Whether, and for how long, the quantized network learns to answer as the float network.
     pub distillation: Option<Distillation>,
+    /// A file of expected losses: what it has is not measured again, what it lacks is added.
+    pub sensitivity_table: Option<PathBuf>,
     /// A table of measured times to keep latency budgets with: read where the file exists, measured
     /// and written where it does not. Without one they are measured, where a budget asks for them.
     pub latency_table: Option<PathBuf>,
@@ -62,6 +64,7 @@ impl Default for Options {
             metric: Metric::F4,
             rounding: Rounding::Moments,
             distillation: None,
+            sensitivity_table: None,
             latency_table: None,
             equalize: false,
             seed: 0,
@@ -91,6 +94,8 @@ pub struct Quantization {
     pub calibration: Calibration,
     /// Expected loss of every choice; `None` where the plan was given.
     pub table: Option<Table>,
+    /// All tables of the file of expected losses, where one was named.
+    pub tables: Option<Tables>,
     /// The measured times of its layers, where a latency budget asked for them.
     pub latency: Option<Times>,
     /// The chosen point and how good it is; `None` where the plan was given.
@@ -135,23 +140,20 @@ pub fn quantize(
     let calibration = work.stage("calibrate", images, |more| {
         calibrate(&network, samples, more)
     })?;
-    let mut latency = None;
+    let (mut tables, mut latency) = (None, None);
     let (table, allocation, precisions) = match plan {
         Some(plan) => (None, None, plan.precisions(&sizes)?),
         None => {
-            let (layers, passes) = (network.layers().len(), passes(&network, options));
-            let mut sensitivity = work.stage("sensitivity", images * passes, |more| {
-                let (candidates, metric) = (&options.candidates, options.metric);
-                measure(
-                    &network,
-                    &calibration,
-                    candidates,
-                    samples,
-                    metric,
-                    options.seed,
-                    more,
-                )
-            })?;
+            let layers = network.layers().len();
+            let study = Study {
+                network: &network,
+                calibration: &calibration,
+                candidates: &options.candidates,
+                samples,
+                seed: options.seed,
+            };
+            let mut sensitivity;
+            (sensitivity, tables) = losses(&mut work, &study, options)?;
             let gains = work.stage("gains", layers, |more| match options.rounding {
                 Rounding::Nearest => Ok(vec![1.0; layers]),
                 Rounding::Moments | Rounding::Blocks(_) => gains(&network, samples, more),
@@ -201,6 +203,7 @@ pub fn quantize(
         sizes,
         calibration,
         table,
+        tables,
         latency,
         allocation,
         precisions,
@@ -230,6 +233,28 @@ pub fn table(sizes: &Sizes, sensitivity: &Sensitivity, candidates: &Candidates) 
     Table::new(sizes.clone(), weights.collect(), activations.collect())
 }
 
+/// The expected losses, from the file of `options` or measured, and what else that file holds.
+fn losses(
+    work: &mut Work<'_>,
+    study: &Study,
+    options: &Options,
+) -> Result<(Sensitivity, Option<Tables>)> {
+    let mut tables = match &options.sensitivity_table {
+        Some(path) => Some(Tables::open(study, Some(path))?),
+        None => None,
+    };
+    let metric = options.metric;
+    let losses = work.stage(
+        "sensitivity",
+        study.images(metric),
+        |more| match &mut tables {
+            Some(tables) => tables.measure(study, metric, more),
+            None => measure(study, metric, more),
+        },
+    )?;
+    Ok((losses, tables))
+}
+
 /// The times of the layers, from the file of `options` or measured, where they are asked for.
 fn times(
     work: &mut Work<'_>,
@@ -253,26 +278,6 @@ fn times(
         times.save(path)?;
     }
     Ok(Some(times))
-}
-
-/// How often the metric passes over the images.
-fn passes(network: &Network, options: &Options) -> usize {
-    let Candidates {
-        weights,
-        activations,
-        ..
-    } = &options.candidates;
-    match options.metric {
-        Metric::Measured => {
-            let sites = if activations.len() > 1 {
-                network.sites().len()
-            } else {
-                0
-            };
-            network.layers().len() * weights.len() + sites * activations.len()
-        }
-        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 | Metric::F6 => 1,
-    }
 }
 
 /// What a person who reads the plan wants to know of how it came about.

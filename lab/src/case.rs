@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) name: Name,
     pub(crate) model: Model,
     pub(crate) preprocess: Preprocess,
+    /// The folder of models, images and references.
+    pub(crate) shared: PathBuf,
     /// Images to calibrate on; none of them is scored.
     pub(crate) calibration: DataSet,
     /// Images to score, and which of them.
@@ -121,6 +123,7 @@ impl Case {
             name,
             model: Model::open(shared.join("models").join(file))?,
             preprocess: Preprocess::from_toml(preprocess)?,
+            shared: shared.to_owned(),
             calibration,
             test,
             scored,

@@ -8,6 +8,7 @@ mod cost;
 mod equality;
 mod figure;
 mod import;
+mod memory;
 mod points;
 mod table;
 mod trial;
@@ -69,6 +70,8 @@ enum Check {
     Equality,
     /// Time of sensitivity and allocation, memory against the number of images, sizes
     Cost,
+    /// Resident memory of `exbit predict` against its file and arena
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -110,6 +113,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Check::Full => points::full(&case, &mut record)?,
                 Check::Equality => equality::check(&case, &mut record)?,
                 Check::Cost => cost::check(&case, &mut record)?,
+                Check::Memory => memory::check(&case, &mut record)?,
             }
         }
     }

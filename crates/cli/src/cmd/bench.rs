@@ -12,7 +12,7 @@ use crate::network;
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
-use crate::table::{Side, Table, bytes, count, width};
+use crate::table::{Side, Table, bytes, count, threads, width};
 use crate::timing::Times;
 
 /// The most bytes of one call's pixels.
@@ -47,9 +47,9 @@ struct LayerTime {
 }
 
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
-    let threads = args.threads.start()?;
+    let started = args.threads.start()?;
     let file = network::open(&args.network)?;
-    let mut runner = Runner::new(file.network, threads)?;
+    let mut runner = Runner::new(file.network, started)?;
     let one = runner.input_len();
     if one.saturating_mul(args.batch) > MOST_PIXELS {
         let most = MOST_PIXELS / one.max(1);
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         images_per_second: args.batch as f64 / times.mean() * 1e3,
         calls: times.calls(),
         batch: args.batch,
-        threads,
+        threads: started,
         isa: runner.isa(),
         arena_bytes: runner.arena_bytes(),
         file_bytes: file.bytes,
@@ -163,7 +163,7 @@ fn node_times(model: &Model, x: &[f32]) -> Vec<f64> {
 fn text(json: &Json) -> String {
     let mut text = format!(
         "{:.3} ms a call of {} (10 %: {:.3} ms, 90 %: {:.3} ms; {} calls)\n\
-         {:.0} images/s on {} threads, {}\n",
+         {:.0} images/s on {}, {}\n",
         json.latency_ms_p50,
         match json.batch {
             1 => "one image".to_owned(),
@@ -173,7 +173,7 @@ fn text(json: &Json) -> String {
         json.latency_ms_p90,
         json.calls,
         json.images_per_second,
-        json.threads,
+        threads(json.threads),
         json.isa,
     );
     if let Some(arena) = json.arena_bytes {
@@ -195,7 +195,8 @@ fn layer_table(layers: &[LayerTime]) -> String {
         ("share", Side::Right),
         ("MACs", Side::Right),
         ("GMAC/s", Side::Right),
-    ]);
+    ])
+    .spare(&["MACs"]);
     let total: f64 = layers.iter().map(|l| l.microseconds).sum();
     let sums = |macs: u64, text: String| if macs == 0 { String::new() } else { text };
     for (i, layer) in layers.iter().enumerate() {
