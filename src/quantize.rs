@@ -4,7 +4,6 @@
 //! function of its own, public and usable alone; this is the order in which they make a Program
 //! without training.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -140,60 +139,23 @@ pub fn quantize(
     let calibration = work.stage("calibrate", images, |more| {
         calibrate(&network, samples, more)
     })?;
-    let (mut tables, mut latency) = (None, None);
-    let (table, allocation, precisions) = match plan {
-        Some(plan) => (None, None, plan.precisions(&sizes)?),
-        None => {
-            let layers = network.layers().len();
-            let study = Study {
-                network: &network,
-                calibration: &calibration,
-                candidates: &options.candidates,
-                samples,
-                seed: options.seed,
-            };
-            let mut sensitivity;
-            (sensitivity, tables) = losses(&mut work, &study, options)?;
-            let gains = work.stage("gains", layers, |more| match options.rounding {
-                Rounding::Nearest => Ok(vec![1.0; layers]),
-                Rounding::Moments | Rounding::Blocks(_) => gains(&network, samples, more),
-            })?;
-            for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
-                losses.iter_mut().for_each(|loss| *loss *= gain);
-            }
-            let mut table = table(&sizes, &sensitivity, &options.candidates)?;
-            latency = times(&mut work, &network, options, &input)?;
-            if let Some(times) = &latency {
-                let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
-                table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
-            }
-            let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
-            let precisions = allocation.precisions.clone();
-            (Some(table), Some(allocation), precisions)
-        }
+    let study = Study {
+        network: &network,
+        calibration: &calibration,
+        candidates: &options.candidates,
+        samples,
+        seed: options.seed,
     };
-    let mut quantized = work.stage("reconstruct", network.layers().len(), |more| {
-        let bits = network
-            .layers()
-            .into_iter()
-            .zip(precisions.weights.iter().copied())
-            .collect();
-        let grids = network
-            .sites()
-            .into_iter()
-            .zip(&precisions.activations)
-            .map(|(s, &b)| (s, calibration.grid(s, b, options.candidates.clipping)))
-            .collect::<BTreeMap<_, _>>();
-        reconstruct(&network, &bits, &grids, samples, options.rounding, more)
-    })?;
-    if let Some(how) = &options.distillation {
-        let found = work.stage("distill", images * how.epochs, |more| {
-            distill(&network, &quantized, samples, how, more)
-        })?;
-        quantized = found.quantized;
-    }
+    let chosen = match plan {
+        Some(plan) => Chosen {
+            precisions: plan.precisions(&sizes)?,
+            ..Chosen::default()
+        },
+        None => choose(&mut work, &study, &sizes, &input, options)?,
+    };
+    let quantized = numbers(&mut work, &study, &chosen.precisions, options)?;
     let program = lower(&network, &quantized, input);
-    let mut named = Plan::new(model.name(), &sizes, &precisions);
+    let mut named = Plan::new(model.name(), &sizes, &chosen.precisions);
     named.settings = settings(plan, options, images);
     Ok(Quantization {
         program,
@@ -202,13 +164,87 @@ pub fn quantize(
         network,
         sizes,
         calibration,
-        table,
-        tables,
-        latency,
-        allocation,
-        precisions,
+        table: chosen.table,
+        tables: chosen.tables,
+        latency: chosen.latency,
+        allocation: chosen.allocation,
+        precisions: chosen.precisions,
         quantized,
     })
+}
+
+/// The bits, and what they were chosen by.
+#[derive(Default)]
+struct Chosen {
+    table: Option<Table>,
+    tables: Option<Tables>,
+    latency: Option<Times>,
+    allocation: Option<Allocation>,
+    precisions: Precisions,
+}
+
+/// Sensitivity, what reconstruction takes back of it, times where they count, allocation.
+fn choose(
+    work: &mut Work<'_>,
+    study: &Study,
+    sizes: &Sizes,
+    input: &Input,
+    options: &Options,
+) -> Result<Chosen> {
+    let network = study.network;
+    let (mut sensitivity, tables) = losses(work, study, options)?;
+    let layers = network.layers().len();
+    let gains = work.stage("gains", layers, |more| match options.rounding {
+        Rounding::Nearest => Ok(vec![1.0; layers]),
+        Rounding::Moments | Rounding::Blocks(_) => gains(network, study.samples, more),
+    })?;
+    for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
+        losses.iter_mut().for_each(|loss| *loss *= gain);
+    }
+    let mut table = table(sizes, &sensitivity, &options.candidates)?;
+    let latency = times(work, network, options, input)?;
+    if let Some(times) = &latency {
+        let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
+        table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
+    }
+    let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
+    Ok(Chosen {
+        table: Some(table),
+        tables,
+        latency,
+        precisions: allocation.precisions.clone(),
+        allocation: Some(allocation),
+    })
+}
+
+/// Codes, biases and grids of the bits in `precisions`.
+fn numbers(
+    work: &mut Work<'_>,
+    study: &Study,
+    precisions: &Precisions,
+    options: &Options,
+) -> Result<Quantized> {
+    let (network, samples) = (study.network, study.samples);
+    let layers = network.layers();
+    let count = layers.len();
+    let bits = layers.into_iter().zip(precisions.weights.iter().copied());
+    let bits = bits.collect();
+    let grid = |(site, &bits)| {
+        let clipping = options.candidates.clipping;
+        (site, study.calibration.grid(site, bits, clipping))
+    };
+    let sites = network.sites().into_iter();
+    let grids = sites.zip(&precisions.activations).map(grid).collect();
+    let quantized = work.stage("reconstruct", count, |more| {
+        reconstruct(network, &bits, &grids, samples, options.rounding, more)
+    })?;
+    let Some(how) = &options.distillation else {
+        return Ok(quantized);
+    };
+    let found = work.stage("distill", samples.images() * how.epochs, |more| {
+        distill(network, &quantized, samples, how, more)
+    })?;
+    Ok(found.quantized)
 }
 
 /// The choices of `sizes` with their expected losses.

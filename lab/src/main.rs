@@ -17,8 +17,10 @@ mod unpack;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
+use exbit::Metric;
 
 use crate::case::{Case, Name};
 use crate::figure::Record;
@@ -44,6 +46,9 @@ struct Arguments {
     /// Score calibration images that calibration leaves alone: to choose settings by
     #[arg(long)]
     held_out: bool,
+    /// How expected loss is estimated: f1, f2, f3, f4, f5, f6 or measured
+    #[arg(long, default_value = "f4", value_parser = Metric::from_str)]
+    metric: Metric,
     /// Put the table of results, made from the record, into this README at the end
     #[arg(long, requires = "record")]
     readme: Option<PathBuf>,
@@ -64,7 +69,7 @@ enum Check {
     Mixed,
     /// W4A4 and 12x, with and without reconstruction
     Further,
-    /// `--effort full` at 8x
+    /// `--effort full`: W8A8 and 8x, and the time that it takes
     Full,
     /// Engine = simulation on every test image; ISAs and batches equal each other
     Equality,
@@ -102,7 +107,13 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         &arguments.networks
     };
     for &name in names {
-        let case = Case::open(name, &arguments.shared, &cifar, arguments.held_out)?;
+        let Arguments {
+            shared,
+            held_out,
+            metric,
+            ..
+        } = arguments;
+        let case = Case::open(name, shared, &cifar, *held_out, *metric)?;
         for check in &arguments.checks {
             match check {
                 Check::Import => import::check(&case, &mut record)?,

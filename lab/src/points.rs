@@ -41,6 +41,7 @@ impl Point<'_> {
         let mut options = Options {
             rounding: self.rounding,
             distillation: self.distillation,
+            metric: case.metric,
             ..Options::default()
         };
         options.candidates.weights = bits(self.weights);
