@@ -20,4 +20,4 @@ docs:
 	cargo doc --workspace --no-deps --open
 
 real:
-	cargo run --release -p exbit-lab -- --record lab/records/latest.csv --readme README.md import w8a8 compressed mixed further full equality cost
+	cargo run --release -p exbit-lab -- --record lab/records/latest.csv --readme README.md import w8a8 compressed mixed further full equality cost memory

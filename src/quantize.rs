@@ -1,10 +1,9 @@
 //! The main job: a float network, images and a budget in; a Plan and a Program out.
 //!
-//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> lower. Each step is a function
-//! of its own, public and usable alone; this is the order in which they make a Program without
-//! training.
+//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> distill -> lower. Each step is a
+//! function of its own, public and usable alone; this is the order in which they make a Program
+//! without training.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -16,13 +15,14 @@ use crate::allocate::{Allocation, Request, allocate};
 use crate::budget::Resource;
 use crate::calibrate::{Calibration, Clipping, calibrate};
 use crate::cost::{Choice, Precisions, Sizes, Table};
+use crate::distill::{Distillation, distill};
 use crate::latency::Times;
 use crate::plan::Plan;
 use crate::prepare::{Network, equalize, prepare};
 use crate::quantized::Quantized;
 use crate::reconstruct::{Rounding, gains, reconstruct};
 use crate::samples::Samples;
-use crate::sensitivity::{Candidates, Metric, Sensitivity, measure};
+use crate::sensitivity::{Candidates, Metric, Sensitivity, Study, Tables, measure};
 use crate::{Result, latency, lower, sizes};
 
 /// What may be chosen, within what, and how hard to try.
@@ -36,6 +36,10 @@ pub struct Options {
     pub metric: Metric,
     /// How codes are chosen.
     pub rounding: Rounding,
+    /// Whether, and for how long, the quantized network learns to answer as the float network.
+    pub distillation: Option<Distillation>,
+    /// A file of expected losses: what it has is not measured again, what it lacks is added.
+    pub sensitivity_table: Option<PathBuf>,
     /// A table of measured times to keep latency budgets with: read where the file exists, measured
     /// and written where it does not. Without one they are measured, where a budget asks for them.
     pub latency_table: Option<PathBuf>,
@@ -58,6 +62,8 @@ impl Default for Options {
             },
             metric: Metric::F4,
             rounding: Rounding::Moments,
+            distillation: None,
+            sensitivity_table: None,
             latency_table: None,
             equalize: false,
             seed: 0,
@@ -87,6 +93,8 @@ pub struct Quantization {
     pub calibration: Calibration,
     /// Expected loss of every choice; `None` where the plan was given.
     pub table: Option<Table>,
+    /// All tables of the file of expected losses, where one was named.
+    pub tables: Option<Tables>,
     /// The measured times of its layers, where a latency budget asked for them.
     pub latency: Option<Times>,
     /// The chosen point and how good it is; `None` where the plan was given.
@@ -131,57 +139,23 @@ pub fn quantize(
     let calibration = work.stage("calibrate", images, |more| {
         calibrate(&network, samples, more)
     })?;
-    let mut latency = None;
-    let (table, allocation, precisions) = match plan {
-        Some(plan) => (None, None, plan.precisions(&sizes)?),
-        None => {
-            let (layers, passes) = (network.layers().len(), passes(&network, options));
-            let mut sensitivity = work.stage("sensitivity", images * passes, |more| {
-                let (candidates, metric) = (&options.candidates, options.metric);
-                measure(
-                    &network,
-                    &calibration,
-                    candidates,
-                    samples,
-                    metric,
-                    options.seed,
-                    more,
-                )
-            })?;
-            let gains = work.stage("gains", layers, |more| match options.rounding {
-                Rounding::Nearest => Ok(vec![1.0; layers]),
-                Rounding::Moments | Rounding::Blocks(_) => gains(&network, samples, more),
-            })?;
-            for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
-                losses.iter_mut().for_each(|loss| *loss *= gain);
-            }
-            let mut table = table(&sizes, &sensitivity, &options.candidates)?;
-            latency = times(&mut work, &network, options, &input)?;
-            if let Some(times) = &latency {
-                let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
-                table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
-            }
-            let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
-            let precisions = allocation.precisions.clone();
-            (Some(table), Some(allocation), precisions)
-        }
+    let study = Study {
+        network: &network,
+        calibration: &calibration,
+        candidates: &options.candidates,
+        samples,
+        seed: options.seed,
     };
-    let quantized = work.stage("reconstruct", network.layers().len(), |more| {
-        let bits = network
-            .layers()
-            .into_iter()
-            .zip(precisions.weights.iter().copied())
-            .collect();
-        let grids = network
-            .sites()
-            .into_iter()
-            .zip(&precisions.activations)
-            .map(|(s, &b)| (s, calibration.grid(s, b, options.candidates.clipping)))
-            .collect::<BTreeMap<_, _>>();
-        reconstruct(&network, &bits, &grids, samples, options.rounding, more)
-    })?;
+    let chosen = match plan {
+        Some(plan) => Chosen {
+            precisions: plan.precisions(&sizes)?,
+            ..Chosen::default()
+        },
+        None => choose(&mut work, &study, &sizes, &input, options)?,
+    };
+    let quantized = numbers(&mut work, &study, &chosen.precisions, options)?;
     let program = lower(&network, &quantized, input);
-    let mut named = Plan::new(model.name(), &sizes, &precisions);
+    let mut named = Plan::new(model.name(), &sizes, &chosen.precisions);
     named.settings = settings(plan, options, images);
     Ok(Quantization {
         program,
@@ -190,12 +164,87 @@ pub fn quantize(
         network,
         sizes,
         calibration,
-        table,
-        latency,
-        allocation,
-        precisions,
+        table: chosen.table,
+        tables: chosen.tables,
+        latency: chosen.latency,
+        allocation: chosen.allocation,
+        precisions: chosen.precisions,
         quantized,
     })
+}
+
+/// The bits, and what they were chosen by.
+#[derive(Default)]
+struct Chosen {
+    table: Option<Table>,
+    tables: Option<Tables>,
+    latency: Option<Times>,
+    allocation: Option<Allocation>,
+    precisions: Precisions,
+}
+
+/// Sensitivity, what reconstruction takes back of it, times where they count, allocation.
+fn choose(
+    work: &mut Work<'_>,
+    study: &Study,
+    sizes: &Sizes,
+    input: &Input,
+    options: &Options,
+) -> Result<Chosen> {
+    let network = study.network;
+    let (mut sensitivity, tables) = losses(work, study, options)?;
+    let layers = network.layers().len();
+    let gains = work.stage("gains", layers, |more| match options.rounding {
+        Rounding::Nearest => Ok(vec![1.0; layers]),
+        Rounding::Moments | Rounding::Blocks(_) => gains(network, study.samples, more),
+    })?;
+    for (losses, gain) in sensitivity.weights.iter_mut().zip(&gains) {
+        losses.iter_mut().for_each(|loss| *loss *= gain);
+    }
+    let mut table = table(sizes, &sensitivity, &options.candidates)?;
+    let latency = times(work, network, options, input)?;
+    if let Some(times) = &latency {
+        let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
+        table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
+    }
+    let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
+    Ok(Chosen {
+        table: Some(table),
+        tables,
+        latency,
+        precisions: allocation.precisions.clone(),
+        allocation: Some(allocation),
+    })
+}
+
+/// Codes, biases and grids of the bits in `precisions`.
+fn numbers(
+    work: &mut Work<'_>,
+    study: &Study,
+    precisions: &Precisions,
+    options: &Options,
+) -> Result<Quantized> {
+    let (network, samples) = (study.network, study.samples);
+    let layers = network.layers();
+    let count = layers.len();
+    let bits = layers.into_iter().zip(precisions.weights.iter().copied());
+    let bits = bits.collect();
+    let grid = |(site, &bits)| {
+        let clipping = options.candidates.clipping;
+        (site, study.calibration.grid(site, bits, clipping))
+    };
+    let sites = network.sites().into_iter();
+    let grids = sites.zip(&precisions.activations).map(grid).collect();
+    let quantized = work.stage("reconstruct", count, |more| {
+        reconstruct(network, &bits, &grids, samples, options.rounding, more)
+    })?;
+    let Some(how) = &options.distillation else {
+        return Ok(quantized);
+    };
+    let found = work.stage("distill", samples.images() * how.epochs, |more| {
+        distill(network, &quantized, samples, how, more)
+    })?;
+    Ok(found.quantized)
 }
 
 /// The choices of `sizes` with their expected losses.
@@ -218,6 +267,28 @@ pub fn table(sizes: &Sizes, sensitivity: &Sensitivity, candidates: &Candidates) 
         .iter()
         .map(|l| choices(l, &candidates.activations));
     Table::new(sizes.clone(), weights.collect(), activations.collect())
+}
+
+/// The expected losses, from the file of `options` or measured, and what else that file holds.
+fn losses(
+    work: &mut Work<'_>,
+    study: &Study,
+    options: &Options,
+) -> Result<(Sensitivity, Option<Tables>)> {
+    let mut tables = match &options.sensitivity_table {
+        Some(path) => Some(Tables::open(study, Some(path))?),
+        None => None,
+    };
+    let metric = options.metric;
+    let losses = work.stage(
+        "sensitivity",
+        study.images(metric),
+        |more| match &mut tables {
+            Some(tables) => tables.measure(study, metric, more),
+            None => measure(study, metric, more),
+        },
+    )?;
+    Ok((losses, tables))
 }
 
 /// The times of the layers, from the file of `options` or measured, where they are asked for.
@@ -245,26 +316,6 @@ fn times(
     Ok(Some(times))
 }
 
-/// How often the metric passes over the images.
-fn passes(network: &Network, options: &Options) -> usize {
-    let Candidates {
-        weights,
-        activations,
-        ..
-    } = &options.candidates;
-    match options.metric {
-        Metric::Measured => {
-            let sites = if activations.len() > 1 {
-                network.sites().len()
-            } else {
-                0
-            };
-            network.layers().len() * weights.len() + sites * activations.len()
-        }
-        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 | Metric::F6 => 1,
-    }
-}
-
 /// What a person who reads the plan wants to know of how it came about.
 fn settings(plan: Option<&Plan>, options: &Options, images: usize) -> toml::Table {
     let mut all = plan.map(|p| p.settings.clone()).unwrap_or_default();
@@ -279,6 +330,8 @@ fn settings(plan: Option<&Plan>, options: &Options, images: usize) -> toml::Tabl
         Rounding::Blocks(_) => "blocks",
     };
     all.insert("rounding".into(), rounding.into());
+    let epochs = options.distillation.map_or(0, |how| how.epochs as i64);
+    all.insert("distillation-epochs".into(), epochs.into());
     all.insert("images".into(), (images as i64).into());
     all.insert("seed".into(), (options.seed as i64).into());
     all

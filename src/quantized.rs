@@ -46,28 +46,52 @@ impl Quantized {
 /// # Errors
 /// `Mismatch` when `quantized` is not of this network.
 pub fn fake_quantized(network: &Network, quantized: &Quantized) -> Result<Model> {
-    let model = &network.model;
-    let input = model.value(model.input());
-    let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
-    let mut renamed = vec![out.input(); model.values().len()];
-    let round = |out: &mut Model, value: ValueId, at: ValueId| -> Result<ValueId> {
-        match quantized.grids.get(&value) {
-            Some(&grid) => Ok(out.push("round", fake_quant(grid), &[at])?),
-            None => Ok(at),
+    Ok(FakeQuantized::new(network, quantized)?.model)
+}
+
+/// [`fake_quantized`], and where in it everything is.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeQuantized {
+    pub(crate) model: Model,
+    /// The node of each layer.
+    pub(crate) layers: BTreeMap<NodeId, NodeId>,
+    /// The FakeQuant of each site.
+    pub(crate) sites: BTreeMap<ValueId, NodeId>,
+}
+
+impl FakeQuantized {
+    pub(crate) fn new(network: &Network, quantized: &Quantized) -> Result<Self> {
+        let model = &network.model;
+        let input = model.value(model.input());
+        let mut out = Self {
+            model: Model::new(model.name(), input.name.clone(), input.shape.clone()),
+            layers: BTreeMap::new(),
+            sites: BTreeMap::new(),
+        };
+        let mut renamed = vec![out.model.input(); model.values().len()];
+        renamed[0] = out.round(quantized, model.input(), ValueId(0))?;
+        for (i, node) in model.nodes().iter().enumerate() {
+            let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+            let y = out.model.push(&node.name, node.op.clone(), &inputs)?;
+            if let Some(layer) = quantized.layers.get(&NodeId(i)) {
+                let last = NodeId(out.model.nodes().len() - 1);
+                set_layer(&mut out.model, last, layer);
+                out.layers.insert(NodeId(i), last);
+            }
+            renamed[node.output.0] = out.round(quantized, node.output, y)?;
         }
-    };
-    renamed[0] = round(&mut out, model.input(), ValueId(0))?;
-    for (i, node) in model.nodes().iter().enumerate() {
-        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
-        let y = out.push(&node.name, node.op.clone(), &inputs)?;
-        if let Some(layer) = quantized.layers.get(&NodeId(i)) {
-            let last = NodeId(out.nodes().len() - 1);
-            set_layer(&mut out, last, layer);
-        }
-        renamed[node.output.0] = round(&mut out, node.output, y)?;
+        out.model.set_output(renamed[model.output().0]);
+        Ok(out)
     }
-    out.set_output(renamed[model.output().0]);
-    Ok(out)
+
+    /// Rounds `at`, which stands for `value`, where that is a site.
+    fn round(&mut self, quantized: &Quantized, value: ValueId, at: ValueId) -> Result<ValueId> {
+        let Some(&grid) = quantized.grids.get(&value) else {
+            return Ok(at);
+        };
+        self.sites.insert(value, NodeId(self.model.nodes().len()));
+        Ok(self.model.push("round", fake_quant(grid), &[at])?)
+    }
 }
 
 /// Puts what `layer` stands for into a float model.

@@ -48,6 +48,32 @@ impl Samples<'_> {
         }
     }
 
+    /// At most `most` of the images, spread over all of them.
+    pub fn thinned(&self, most: usize) -> Samples<'_> {
+        let step = self.images().div_ceil(most.max(1)).max(1);
+        match self {
+            Samples::Set {
+                set,
+                preprocess,
+                indices,
+            } => Samples::Set {
+                set,
+                preprocess,
+                indices: indices.iter().copied().step_by(step).collect(),
+            },
+            Samples::Memory { x, images, labels } => {
+                let kept = (0..*images).step_by(step);
+                let len = x.len() / (*images).max(1);
+                let image = |i: usize| &x[i * len..(i + 1) * len];
+                Samples::Memory {
+                    images: kept.len(),
+                    x: kept.clone().flat_map(image).copied().collect(),
+                    labels: labels.as_ref().map(|l| kept.map(|i| l[i]).collect()),
+                }
+            }
+        }
+    }
+
     /// All images in order, `size` at a time; the last batch may be smaller.
     pub fn batches(&self, size: usize) -> Box<dyn Iterator<Item = Result<Batch>> + '_> {
         match self {
@@ -81,5 +107,25 @@ impl Samples<'_> {
                 Box::new((0..*images).step_by(size.max(1)).map(batch))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinned_samples_are_spread_over_all() {
+        let all = Samples::Memory {
+            x: (0..20).map(|i| i as f32).collect(),
+            images: 10,
+            labels: Some((0..10).collect()),
+        };
+        let thinned = |most| all.thinned(most).batches(99).next().unwrap().unwrap();
+        let few = thinned(4);
+        assert_eq!(few.x, [0.0, 1.0, 6.0, 7.0, 12.0, 13.0, 18.0, 19.0]);
+        assert_eq!((few.images, few.labels), (4, Some(vec![0, 3, 6, 9])));
+        assert_eq!(thinned(10).images, 10);
+        assert_eq!(thinned(1).images, 1);
     }
 }

@@ -8,11 +8,13 @@ use crate::Result;
 use crate::allocate::{Change, Exchange, Request, exchanges, front};
 use crate::budget::Resource;
 use crate::cost::{Cost, Precisions, Sizes, cost, float_cost};
+use crate::noise::Noise;
 use crate::quantize::{Options, Quantization};
 use crate::report::{
-    Budget, Figures, Front, FrontPoint, LayerRow, Origin, Quantity, Report, Setting, SiteRow,
-    StageTime, Step,
+    Budget, Figures, Front, FrontPoint, LayerRow, MetricRank, Origin, Quantity, Report, Setting,
+    SiteRow, StageTime, Step,
 };
+use crate::sensitivity::{Rank, ranks};
 
 /// Points of the Pareto front in a report.
 const POINTS: usize = 24;
@@ -30,11 +32,12 @@ pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
     let bytes = done.program.activation_bytes();
     quantized.activation_bytes_peak = Some(bytes.peak);
     quantized.activation_bytes_sum = Some(bytes.sum);
+    // Images and seed have fields of their own.
+    let own = |name: &str| ["images", "seed"].contains(&name);
+    let settings = done.plan.settings.iter().filter(|(name, _)| !own(name));
     let setting = |(name, value): (&String, &toml::Value)| Setting {
         name: name.clone(),
-        value: value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned),
+        value: words(value),
     };
     let stage = |&(stage, time): &(&'static str, std::time::Duration)| StageTime {
         stage: stage.to_owned(),
@@ -49,16 +52,26 @@ pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
         layers: layers(done),
         activations: activations(done),
         front: fronts(done, &options.request)?,
-        metrics: Vec::new(),
+        metrics: metrics(done, options),
         origin: Origin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             calibration_images: Some(done.calibration.images as u64),
             seed: Some(options.seed),
-            settings: done.plan.settings.iter().map(setting).collect(),
+            settings: settings.map(setting).collect(),
             stages: done.times.iter().map(stage).collect(),
             ..Origin::default()
         },
     })
+}
+
+/// A setting as it would be written on the command line.
+fn words(value: &toml::Value) -> String {
+    if let Some(list) = value.as_array() {
+        return list.iter().map(words).collect::<Vec<_>>().join(", ");
+    }
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn figures(sizes: &Sizes, cost: &Cost, expected_loss: Option<f64>) -> Figures {
@@ -184,15 +197,9 @@ fn loss(choices: &[crate::cost::Choice], bits: Bits) -> Option<f64> {
 fn weight_sqnr(done: &Quantization, id: NodeId) -> Option<f64> {
     let weight = done.network.model.node(id).op.weight()?;
     let q = done.quantized.layers.get(&id)?.weight.dequantize(weight);
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let power: f64 = weight.data().iter().map(|&w| square(w)).sum();
-    let noise: f64 = weight
-        .data()
-        .iter()
-        .zip(q.data())
-        .map(|(w, q)| square(w - q))
-        .sum();
-    (power > 0.0 && noise > 0.0).then(|| 10.0 * (power / noise).log10())
+    let mut noise = Noise::default();
+    noise.add(weight.data(), q.data().iter().copied());
+    noise.decibel()
 }
 
 fn activations(done: &Quantization) -> Vec<SiteRow> {
@@ -223,6 +230,21 @@ fn activations(done: &Quantization) -> Vec<SiteRow> {
         .enumerate()
         .map(row)
         .collect()
+}
+
+/// How the metrics rank, where the file of expected losses has the measured one beside others.
+fn metrics(done: &Quantization, options: &Options) -> Vec<MetricRank> {
+    let rank = |rank: Rank| {
+        Some(MetricRank {
+            metric: rank.metric.name().to_uppercase(),
+            meaning: rank.metric.meaning().to_owned(),
+            spearman: rank.all?,
+            spearman_at_same_bits: rank.mean()?,
+            used: rank.metric == options.metric,
+        })
+    };
+    let ranks = done.tables.iter().flat_map(ranks);
+    ranks.filter_map(rank).collect()
 }
 
 /// The front over the first budget's resource, or weight bytes where there is none.

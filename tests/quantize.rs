@@ -1,10 +1,11 @@
 //! The main job on small networks: budgets are kept, a Plan rebuilds its Program byte for byte, and
-//! codes chosen from moments beat the nearest ones.
+//! codes chosen from moments beat the nearest ones, and distillation does better still.
 
 #![allow(clippy::unwrap_used)] // A test may panic.
 
 mod networks;
 
+use exbit::distill::{Distillation, distill};
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::sensitivity::divergence;
 use exbit::{Options, Plan, Quantization, Samples, fake_quantized, quantize, summarize};
@@ -137,5 +138,35 @@ fn moments_beat_nearest_codes_on_other_images() {
                 model.name()
             );
         }
+    }
+}
+
+#[test]
+fn distillation_answers_more_like_the_float_network_with_the_same_codes() {
+    for model in networks::all() {
+        let done = run(&model, None, "weights=14x", Rounding::Moments);
+        let how = Distillation {
+            epochs: 12,
+            rate: 2e-2,
+            seed: 5,
+        };
+        let learn = || {
+            let samples = samples(&model, 48, 9);
+            distill(&done.network, &done.quantized, &samples, &how, &mut |_| {}).unwrap()
+        };
+        let found = learn();
+        assert_eq!(found, learn(), "the same seed, the same numbers");
+        for (id, layer) in &found.quantized.layers {
+            let start = &done.quantized.layers[id].weight;
+            assert_eq!(layer.weight.codes, start.codes);
+            assert_eq!(layer.weight.bits, start.bits);
+        }
+        let distance = |quantized| {
+            let rounded = fake_quantized(&done.network, quantized).unwrap();
+            let others = samples(&model, 64, 31);
+            divergence(&done.network, &rounded, &others, &mut |_| {}).unwrap()
+        };
+        let (before, after) = (distance(&done.quantized), distance(&found.quantized));
+        assert!(after < before, "{}: {after} after {before}", model.name());
     }
 }

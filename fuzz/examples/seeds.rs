@@ -33,6 +33,8 @@ fn main() -> Result<()> {
         ("image", images(here)?),
         ("preprocess", preprocesses(here)?),
         ("plan", plans()),
+        ("losses", losses()),
+        ("times", times()),
     ];
     for (target, files) in seeds {
         let folder = root.join(target);
@@ -267,4 +269,31 @@ fn plans() -> Files {
         "model = \"\"\n[activations]\n[weights]\n[[settings.a]]\nb.c = true\n[[settings.a]]\n",
     ];
     texts.map(|t| t.as_bytes().to_vec()).to_vec()
+}
+
+fn losses() -> Files {
+    let head = "version = \"0.1.0\"\nnetwork = \"net\"\nnetwork_fingerprint = \"6c46\"\nimages = 8\n\
+                images_fingerprint = \"74\"\nseed = -1\nweight_bits = [2, 4]\nactivation_bits = [8]\n\
+                clipping = \"mse\"\nlayers = [\"conv\", \"fc\"]\nactivations = [\"x\"]\n\n";
+    let f4 = "[metrics.f4]\nweights = [[1e-3, 0.0], [0.25, -1.5]]\nactivations = [[0.0]]\n\n";
+    let part = "[metrics.measured]\nweights = [[0.5, 0.125]]\nactivations = []\n";
+    [
+        format!("{head}{f4}{part}"),
+        format!("{head}[metrics]\n"),
+        format!("{head}{f4}{}", f4.replace("f4", "measured")),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+fn times() -> Files {
+    let head = "network = \"net\"\ncpu = \"a CPU\"\nisa = \"avx2\"\nversion = \"0.1.0\"\nweight_bits = [4, 8]\n\
+                activation_bits = [8]\nrest_us = 1.5\n";
+    let layers = "\n[[layers]]\nname = \"conv\"\nus = [[1.25], [3.0]]\n";
+    [
+        format!("{head}layers = []\n"),
+        format!("{head}{layers}{layers}"),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
 }

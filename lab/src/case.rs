@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use exbit::Samples;
+use exbit::{Metric, Samples};
 use exbit_engine::Input;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, Split, spread};
@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) name: Name,
     pub(crate) model: Model,
     pub(crate) preprocess: Preprocess,
+    /// The folder of models, images and references.
+    pub(crate) shared: PathBuf,
     /// Images to calibrate on; none of them is scored.
     pub(crate) calibration: DataSet,
     /// Images to score, and which of them.
@@ -35,6 +37,8 @@ pub(crate) struct Case {
     pub(crate) float_top1: f64,
     /// How many images of the calibration set are taken.
     pub(crate) images: usize,
+    /// How expected loss is estimated.
+    pub(crate) metric: Metric,
 }
 
 impl Name {
@@ -82,6 +86,7 @@ impl Case {
         shared: &Path,
         cifar: &Path,
         held_out: bool,
+        metric: Metric,
     ) -> Result<Self, Box<dyn Error>> {
         let (file, preprocess, float_top1) = match name {
             Name::Resnet20 => ("resnet20_cifar10.onnx", CIFAR10, 91.73),
@@ -121,12 +126,14 @@ impl Case {
             name,
             model: Model::open(shared.join("models").join(file))?,
             preprocess: Preprocess::from_toml(preprocess)?,
+            shared: shared.to_owned(),
             calibration,
             test,
             scored,
             reference: shared.join("reference"),
             float_top1,
             images,
+            metric,
         })
     }
 

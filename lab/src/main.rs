@@ -8,6 +8,7 @@ mod cost;
 mod equality;
 mod figure;
 mod import;
+mod memory;
 mod points;
 mod table;
 mod trial;
@@ -16,8 +17,10 @@ mod unpack;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
+use exbit::Metric;
 
 use crate::case::{Case, Name};
 use crate::figure::Record;
@@ -43,6 +46,9 @@ struct Arguments {
     /// Score calibration images that calibration leaves alone: to choose settings by
     #[arg(long)]
     held_out: bool,
+    /// How expected loss is estimated: f1, f2, f3, f4, f5, f6 or measured
+    #[arg(long, default_value = "f4", value_parser = Metric::from_str)]
+    metric: Metric,
     /// Put the table of results, made from the record, into this README at the end
     #[arg(long, requires = "record")]
     readme: Option<PathBuf>,
@@ -63,12 +69,14 @@ enum Check {
     Mixed,
     /// W4A4 and 12x, with and without reconstruction
     Further,
-    /// `--effort full` at 8x
+    /// `--effort full`: W8A8 and 8x, and the time that it takes
     Full,
     /// Engine = simulation on every test image; ISAs and batches equal each other
     Equality,
     /// Time of sensitivity and allocation, memory against the number of images, sizes
     Cost,
+    /// Resident memory of `exbit predict` against its file and arena
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -99,7 +107,13 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         &arguments.networks
     };
     for &name in names {
-        let case = Case::open(name, &arguments.shared, &cifar, arguments.held_out)?;
+        let Arguments {
+            shared,
+            held_out,
+            metric,
+            ..
+        } = arguments;
+        let case = Case::open(name, shared, &cifar, *held_out, *metric)?;
         for check in &arguments.checks {
             match check {
                 Check::Import => import::check(&case, &mut record)?,
@@ -110,6 +124,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Check::Full => points::full(&case, &mut record)?,
                 Check::Equality => equality::check(&case, &mut record)?,
                 Check::Cost => cost::check(&case, &mut record)?,
+                Check::Memory => memory::check(&case, &mut record)?,
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use exbit::reconstruct::{Descent, Rounding};
+use exbit::distill::Distillation;
+use exbit::reconstruct::Rounding;
 use exbit::{Options, Pin, Quantization, quantize};
 use exbit_kernels::Bits;
 
@@ -18,6 +19,7 @@ struct Point<'a> {
     budgets: &'a [&'a str],
     keep: &'a [&'a str],
     rounding: Rounding,
+    distillation: Option<Distillation>,
 }
 
 const ALL: &[u8] = &[2, 3, 4, 5, 6, 7, 8];
@@ -31,12 +33,15 @@ impl Point<'_> {
         budgets: &["weights=8x"],
         keep: &[],
         rounding: Rounding::Moments,
+        distillation: None,
     };
 
     fn quantize(&self, case: &Case) -> Result<Quantization, Box<dyn Error>> {
         let bits = |all: &[u8]| all.iter().filter_map(|&b| Bits::new(b)).collect();
         let mut options = Options {
             rounding: self.rounding,
+            distillation: self.distillation,
+            metric: case.metric,
             ..Options::default()
         };
         options.candidates.weights = bits(self.weights);
@@ -94,37 +99,36 @@ impl Point<'_> {
             Asked::Nothing,
         )?;
         add(
+            "mean KL from float",
+            answers.divergence(float),
+            "nats",
+            Asked::Nothing,
+        )?;
+        add(
             "mean cross-entropy",
             answers.mean_cross_entropy(),
             "nats",
             Asked::Nothing,
         )?;
-        let seconds = |stage: &str| -> f64 {
-            done.times
-                .iter()
-                .filter(|t| t.0 == stage)
-                .map(|t| t.1.as_secs_f64())
-                .sum()
-        };
-        add(
-            "reconstruction",
-            seconds("reconstruct"),
-            "s",
-            Asked::Nothing,
-        )?;
+        let stages = ["reconstruct", "distill"];
+        let taken = done.times.iter().filter(|t| stages.contains(&t.0));
+        let seconds = taken.map(|t| t.1.as_secs_f64()).sum();
+        let most = self.distillation.and_then(|_| full_most_seconds(case.name));
+        let asked = most.map_or(Asked::Nothing, Asked::AtMost);
+        add("reconstruction", seconds, "s", asked)?;
         Ok(answers.top1())
     }
 }
 
 pub(crate) fn w8a8(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let float = Answers::float(case)?;
-    let most = if case.name.is_cifar() { 0.10 } else { 0.5 };
     let point = Point {
         text: "W8A8",
         weights: EIGHT,
         budgets: &[],
         ..Point::COMPRESSED
     };
+    let most = w8a8_most(case.name);
     let top1 = point.measure(case, &float, record, Some(most))?;
     match case.name {
         Name::Mobilenet => {
@@ -145,11 +149,24 @@ pub(crate) fn w8a8(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error
 /// LiteRT 2.3.0: 516 right.
 const GOOGLE_INT8: f64 = 51600.0 / 650.0;
 
+fn w8a8_most(name: Name) -> f64 {
+    if name.is_cifar() { 0.10 } else { 0.5 }
+}
+
 fn compressed_most(name: Name) -> f64 {
     match name {
         Name::Resnet20 | Name::Resnet56 => 0.40,
         Name::Mobilenet => 0.49,
         Name::Lite0 => 1.0,
+    }
+}
+
+/// Of `--effort full`.
+fn full_most_seconds(name: Name) -> Option<f64> {
+    match name {
+        Name::Resnet20 => Some(300.0),
+        Name::Mobilenet => Some(1800.0),
+        Name::Resnet56 | Name::Lite0 => None,
     }
 }
 
@@ -161,15 +178,25 @@ pub(crate) fn compressed(case: &Case, record: &mut Record) -> Result<(), Box<dyn
         .map(drop)
 }
 
+/// `--effort full`: W8A8 and 8x with distillation, and how long that takes.
 pub(crate) fn full(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let float = Answers::float(case)?;
-    let most = compressed_most(case.name);
-    let rounding = Rounding::Blocks(Descent::default());
-    let point = Point {
-        text: "8x, effort full",
-        rounding,
+    let full = Point {
+        distillation: Some(Distillation::default()),
         ..Point::COMPRESSED
     };
+    let point = Point {
+        text: "W8A8, effort full",
+        weights: EIGHT,
+        budgets: &[],
+        ..full
+    };
+    point.measure(case, &float, record, Some(w8a8_most(case.name)))?;
+    let point = Point {
+        text: "8x, effort full",
+        ..full
+    };
+    let most = compressed_most(case.name);
     point.measure(case, &float, record, Some(most)).map(drop)
 }
 

@@ -15,8 +15,14 @@ const END: &str = "<!-- end of results -->";
 const ROWS: &[(&str, &str)] = &[
     ("float, top-1", "float top-1"),
     ("W8A8", "W8A8: top-1"),
+    ("W8A8, `--effort full`", "W8A8, effort full: top-1"),
     ("**8x smaller weights, mixed, A8**", "8x: top-1"),
     ("the same answer as float", "8x: agreement with float"),
+    ("**8x, `--effort full`**", "8x, effort full: top-1"),
+    (
+        "the same answer as float",
+        "8x, effort full: agreement with float",
+    ),
     ("4 bits uniform, A8", "uniform 4 bits: top-1"),
     ("3 bits mixed, A8", "mixed 3 bits: top-1"),
     ("3 bits uniform, A8", "uniform 3 bits: top-1"),

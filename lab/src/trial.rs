@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use exbit::sensitivity::kl;
 use exbit_engine::{Program, Session};
 use exbit_grad::infer;
 use exbit_grad::loss::cross_entropy;
@@ -83,6 +84,13 @@ impl Answers {
     pub(crate) fn mean_cross_entropy(&self) -> f64 {
         let (losses, _) = cross_entropy(&self.logits, &self.labels, self.classes);
         losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64
+    }
+
+    /// Mean `KL(p_float, p)`, nats.
+    pub(crate) fn divergence(&self, float: &Self) -> f64 {
+        let rows = float.logits.chunks_exact(self.classes);
+        let each = rows.zip(self.logits.chunks_exact(self.classes));
+        each.map(|(p, q)| kl(p, q)).sum::<f64>() / self.labels.len() as f64
     }
 
     /// Percent of images to which both give the same answer.

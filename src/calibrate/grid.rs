@@ -19,6 +19,16 @@ pub enum Clipping {
     Mse,
 }
 
+impl std::fmt::Display for Clipping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Clipping::MinMax => f.write_str("minmax"),
+            Clipping::Percentile(share) => write!(f, "percentile {share}"),
+            Clipping::Mse => f.write_str("mse"),
+        }
+    }
+}
+
 /// The grid of `bits` for what `seen` holds. One that saw nothing, or only zeros, gets scale 1.
 pub fn grid(seen: &Histogram, bits: Bits, clipping: Clipping) -> Grid {
     let Some((min, max)) = seen.range() else {

@@ -13,6 +13,7 @@ pub use grid::{Clipping, grid};
 pub use histogram::Histogram;
 
 use crate::Result;
+use crate::fingerprint::Fingerprint;
 use crate::prepare::Network;
 use crate::samples::Samples;
 
@@ -23,6 +24,8 @@ pub struct Calibration {
     pub seen: BTreeMap<ValueId, Histogram>,
     /// Images that went in.
     pub images: usize,
+    /// Of what the network read and of the labels: tells whether another run saw the same.
+    pub fingerprint: Fingerprint,
 }
 
 impl Calibration {
@@ -52,6 +55,7 @@ pub fn calibrate(
         .map(|s| (s, Histogram::default()))
         .collect();
     let mut images = 0;
+    let mut fingerprint = Fingerprint::default();
     for batch in samples.batches(BATCH) {
         let batch = batch?;
         exbit_grad::infer_with(&network.model, &batch.x, batch.images, |value, numbers| {
@@ -59,8 +63,15 @@ pub fn calibrate(
                 histogram.add(numbers);
             }
         });
+        batch.x.iter().for_each(|x| fingerprint.add(x.to_bits()));
+        let labels = batch.labels.iter().flatten();
+        labels.for_each(|&label| fingerprint.add(label as u32));
         images += batch.images;
         progress(batch.images);
     }
-    Ok(Calibration { seen, images })
+    Ok(Calibration {
+        seen,
+        images,
+        fingerprint,
+    })
 }

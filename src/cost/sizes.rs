@@ -111,7 +111,7 @@ fn mismatch(place: String, message: &str) -> Error {
 }
 
 /// A bit-width for every layer's weights and for every activation, in the order of [`Sizes`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Precisions {
     /// One per layer.
     pub weights: Vec<Bits>,

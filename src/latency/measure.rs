@@ -144,7 +144,7 @@ fn take_turns(
 /// The step of `program`, lowered from `network`, that computes each of its layers.
 ///
 /// Every stage of a layer becomes one Conv and no other stage does, in the same order.
-fn layer_steps(network: &Network, program: &Program) -> Vec<usize> {
+pub(crate) fn layer_steps(network: &Network, program: &Program) -> Vec<usize> {
     let steps = program.steps.iter().enumerate();
     let convs: Vec<usize> = steps
         .filter(|(_, step)| matches!(step.kind, StepKind::Conv(_)))
@@ -197,7 +197,8 @@ fn quartile(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 4).copied().unwrap_or(0.0)
 }
 
-fn engine_error(error: exbit_engine::Error) -> Error {
+/// The engine's error as one of ours.
+pub(crate) fn engine_error(error: exbit_engine::Error) -> Error {
     let kind = match error.kind() {
         exbit_engine::ErrorKind::Io => ErrorKind::Io,
         exbit_engine::ErrorKind::Malformed => ErrorKind::Malformed,

@@ -17,7 +17,7 @@ mod measure;
 use exbit_kernels::Bits;
 
 pub use measure::measure;
-pub(crate) use measure::turns;
+pub(crate) use measure::{engine_error, layer_steps, turns};
 
 use crate::cost::Latency;
 use crate::sensitivity::Candidates;

@@ -35,7 +35,7 @@ pub fn gains(
         .collect();
     let mut moments: Vec<Moments> = layers
         .iter()
-        .map(|&(id, _)| Moments::new(&model.node(id).op))
+        .map(|&(id, _)| Moments::alone(&model.node(id).op))
         .collect();
     for batch in samples.batches(BATCH).take(IMAGES / BATCH) {
         let batch = batch?;
@@ -43,7 +43,7 @@ pub fn gains(
             let shape = &model.value(value).shape;
             for (moments, &(id, input)) in moments.iter_mut().zip(&layers) {
                 if input == value {
-                    moments.add(&model.node(id).op, shape, x, x, batch.images);
+                    moments.add_own(&model.node(id).op, shape, x, batch.images);
                 }
             }
         });

@@ -11,7 +11,7 @@
 //! on all others, for all rows together, as one matrix product when the block is done.
 
 use exbit_kernels::{Bits, Matrix, MatrixMut, gemm};
-use nalgebra::{Cholesky, DMatrix, Dyn};
+use faer::MatRef;
 
 /// Columns of a block.
 const BLOCK: usize = 32;
@@ -59,17 +59,16 @@ struct Search<'a> {
 }
 
 impl Lattice {
-    /// The form `h` with its factor.
-    pub(super) fn new(h: &DMatrix<f64>, factor: &Cholesky<f64, Dyn>) -> Self {
+    /// The form `h` with its factor `L`.
+    pub(super) fn new(h: MatRef<'_, f64>, factor: MatRef<'_, f64>) -> Self {
         let d = h.nrows();
-        let lower = factor.l_dirty();
-        let row_major = |m: &DMatrix<f64>| -> Vec<f32> {
+        let row_major = |m: MatRef<'_, f64>| -> Vec<f32> {
             (0..d * d).map(|i| m[(i / d, i % d)] as f32).collect()
         };
         Self {
             d,
             h: row_major(h),
-            lower: row_major(lower),
+            lower: row_major(factor),
         }
     }
 

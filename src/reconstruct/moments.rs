@@ -34,9 +34,18 @@ impl Moments {
         let (groups, depth) = extents(op);
         let zero = || vec![vec![0.0; depth * depth]; groups];
         Self {
-            depth,
-            own: zero(),
             cross: zero(),
+            ..Self::alone(op)
+        }
+    }
+
+    /// As [`Moments::new`], for [`Moments::add_own`] only.
+    pub(super) fn alone(op: &Op) -> Self {
+        let (groups, depth) = extents(op);
+        Self {
+            depth,
+            own: vec![vec![0.0; depth * depth]; groups],
+            cross: Vec::new(),
             patches: 0,
             images: 0,
         }
@@ -45,29 +54,34 @@ impl Moments {
     /// Adds the patches of `images` images: `x` as the float layer reads them, `z` as the quantized
     /// network gives them, both of `shape` an image.
     pub fn add(&mut self, op: &Op, shape: &[usize], x: &[f32], z: &[f32], images: usize) {
-        let len: usize = shape.iter().product();
         let taps = Taps::new(op, shape);
         let (depth, n) = (self.depth, taps.positions * images);
-        let of = |all: &'_ [f32], g: usize| -> Vec<f32> {
-            let mut patches = vec![1.0; depth * n];
-            for (i, image) in all.chunks_exact(len).enumerate() {
-                taps.patches(image, g, &mut patches, i * taps.positions, n);
-            }
-            patches
-        };
-        self.patches += n as u64;
+        self.count(n, images);
+        let sums = self.own.par_iter_mut().zip(&mut self.cross).enumerate();
+        sums.for_each(|(g, (own, cross))| {
+            let of = |all: &[f32]| taps.of_group(all, g, depth);
+            let (x, z) = rayon::join(|| of(x), || of(z));
+            rayon::join(
+                || add_product(own, depth, &z, &z, n),
+                || add_product(cross, depth, &x, &z, n),
+            );
+        });
+    }
+
+    /// Adds the patches of `images` images to the layer's own moments only.
+    pub(super) fn add_own(&mut self, op: &Op, shape: &[usize], z: &[f32], images: usize) {
+        let taps = Taps::new(op, shape);
+        let (depth, n) = (self.depth, taps.positions * images);
+        self.count(n, images);
+        self.own.par_iter_mut().enumerate().for_each(|(g, own)| {
+            let z = taps.of_group(z, g, depth);
+            add_product(own, depth, &z, &z, n);
+        });
+    }
+
+    fn count(&mut self, patches: usize, images: usize) {
+        self.patches += patches as u64;
         self.images += images as u64;
-        self.own
-            .par_iter_mut()
-            .zip(&mut self.cross)
-            .enumerate()
-            .for_each(|(g, (own, cross))| {
-                let (x, z) = rayon::join(|| of(x, g), || of(z, g));
-                rayon::join(
-                    || add_product(own, depth, &z, &z, n),
-                    || add_product(cross, depth, &x, &z, n),
-                );
-            });
     }
 }
 
@@ -105,7 +119,8 @@ fn extents(op: &Op) -> (usize, usize) {
 struct Taps {
     /// Entries of a plane.
     plane: usize,
-    /// Channels of a group.
+    /// Channels of an image, and of a group.
+    image_channels: usize,
     channels: usize,
     /// Patches taken of an image.
     positions: usize,
@@ -115,12 +130,12 @@ struct Taps {
 
 impl Taps {
     fn new(op: &Op, shape: &[usize]) -> Self {
-        let (channels, [h, w], window) = if let Op::Conv(conv) = op {
+        let (groups, channels, [h, w], window) = if let Op::Conv(conv) = op {
             let channels = shape[0] / conv.groups;
-            (channels, [shape[1], shape[2]], conv.window)
+            (conv.groups, channels, [shape[1], shape[2]], conv.window)
         } else {
             let unit = Window::square(1, 1, 0);
-            (shape.iter().product(), [1, 1], unit)
+            (1, shape.iter().product(), [1, 1], unit)
         };
         let [ho, wo] = window.output(h, w).unwrap_or([0, 0]);
         let every = (ho * wo).div_ceil(PATCHES_PER_IMAGE);
@@ -141,10 +156,23 @@ impl Taps {
         }
         Self {
             plane: h * w,
+            image_channels: channels * groups,
             channels,
             positions: (ho * wo).div_ceil(every),
             places,
         }
+    }
+
+    /// The patches of group `g` of all images, `[entry][patch]`, the last of the `depth` entries
+    /// the 1 for the bias.
+    fn of_group(&self, images: &[f32], g: usize, depth: usize) -> Vec<f32> {
+        let len = self.plane * self.image_channels;
+        let n = images.len() / len * self.positions;
+        let mut patches = vec![1.0; depth * n];
+        for (i, image) in images.chunks_exact(len).enumerate() {
+            self.patches(image, g, &mut patches, i * self.positions, n);
+        }
+        patches
     }
 
     /// Writes group `g` of one image's patches to columns `first..` of `to`, `[entry][patch]` with

@@ -10,7 +10,8 @@
 
 use exbit_kernels::Bits;
 use exbit_model::Tensor;
-use nalgebra::{Cholesky, DMatrix, Dyn};
+use faer::linalg::solvers::{Llt, Solve};
+use faer::{Mat, Side};
 use rayon::prelude::*;
 
 use super::Moments;
@@ -27,19 +28,35 @@ const SCALES: [f32; 5] = [0.84, 0.92, 1.0, 1.08, 1.16];
 /// Rows that are rounded together.
 const ROWS: usize = 32;
 
-/// A group's problem: columns sorted so that the heaviest comes last.
-struct Problem {
-    /// The weight's column at each sorted place, and the sorted place of each column.
+/// The quadratic form of a group, columns sorted so that the heaviest comes last.
+struct Form {
+    /// The weight's column at each sorted place.
     order: Vec<usize>,
-    place: Vec<usize>,
-    factor: Cholesky<f64, Dyn>,
-    lattice: Lattice,
+    /// `H` and its Cholesky factor.
+    h: Mat<f64>,
+    factor: Llt<f64>,
     /// `H_jj`, in the order of the weight's columns.
+    importance: Vec<f32>,
+    /// `E z`.
+    mean: Vec<f64>,
+    /// `r`.
+    share: f64,
+    /// What is added to the diagonal besides.
+    floor: f64,
+}
+
+/// A group's problem: its form, and what its rows should come close to.
+struct Problem {
+    order: Vec<usize>,
+    /// The sorted place of each column.
+    place: Vec<usize>,
+    factor: Llt<f64>,
+    lattice: Lattice,
     importance: Vec<f32>,
     mean_x: Vec<f64>,
     mean_z: Vec<f64>,
     /// `C'`, rows in the weight's order, columns sorted.
-    target: DMatrix<f64>,
+    target: Mat<f64>,
 }
 
 /// One row's codes in the order of its weights, its scale and its bias.
@@ -73,66 +90,85 @@ pub fn round(weight: &Tensor, bias: &[f32], bits: Bits, moments: &Moments) -> Qu
     }
 }
 
-impl Problem {
+impl Form {
     fn new(moments: &Moments, group: usize) -> Self {
         let (depth, n) = (moments.depth, moments.patches.max(1) as f64);
         let d = depth - 1;
-        let (own, cross) = (&moments.own[group], &moments.cross[group]);
-        let mean_z: Vec<f64> = (0..d).map(|j| own[d * depth + j] / n).collect();
-        let mean_x: Vec<f64> = (0..d).map(|j| cross[j * depth + d] / n).collect();
-        let centred = |sums: &[f64], i: usize, j: usize, left: &[f64]| {
-            sums[i * depth + j] / n - left[i] * mean_z[j]
-        };
-        let diagonal: Vec<f64> = (0..d)
-            .map(|j| centred(own, j, j, &mean_z).max(0.0))
-            .collect();
+        let own = &moments.own[group];
+        let mean: Vec<f64> = (0..d).map(|j| own[d * depth + j] / n).collect();
+        let entry = |i: usize, j: usize| own[i * depth + j] / n - mean[i] * mean[j];
+        let diagonal: Vec<f64> = (0..d).map(|j| entry(j, j).max(0.0)).collect();
         let mut order: Vec<usize> = (0..d).collect();
         order.sort_by(|&a, &b| diagonal[a].total_cmp(&diagonal[b]));
-        let entry = |i: usize, j: usize| centred(own, i, j, &mean_z);
         let mut share = shrinkage(&diagonal, entry, samples(moments));
         let floor = diagonal.iter().sum::<f64>() / d as f64 * FLOOR + 1e-12;
         loop {
-            let kept = 1.0 - share;
-            let on = |i: usize, j: usize| match i == j {
-                true => share * diagonal[i] + floor,
-                false => 0.0,
-            };
-            let h = DMatrix::from_fn(d, d, |i, j| {
+            let h = Mat::from_fn(d, d, |i, j| {
+                let on = i == j;
                 let (i, j) = (order[i], order[j]);
-                kept * entry(i, j) + on(i, j)
+                shrunk(share, entry(i, j), on.then_some((diagonal[i], floor)))
             });
-            if let Some(factor) = h.clone().cholesky() {
-                let target = DMatrix::from_fn(d, d, |i, j| {
-                    kept * centred(cross, i, order[j], &mean_x) + on(i, order[j])
-                });
+            if let Ok(factor) = h.llt(Side::Lower) {
                 let importance = diagonal.iter().map(|&h| (h + floor) as f32).collect();
-                let mut place = vec![0; d];
-                order.iter().enumerate().for_each(|(k, &j)| place[j] = k);
                 return Self {
                     order,
-                    place,
-                    lattice: Lattice::new(&h, &factor),
+                    h,
                     factor,
                     importance,
-                    mean_x,
-                    mean_z,
-                    target,
+                    mean,
+                    share,
+                    floor,
                 };
             }
             // Rounding has made `H` indefinite: damp until it is not.
             share = 0.5 + 0.5 * share;
         }
     }
+}
+
+/// An entry of `H` or `C'`: `(1 - r) S_ij`, and on the diagonal `r D_ii` and the floor besides.
+fn shrunk(r: f64, entry: f64, diagonal: Option<(f64, f64)>) -> f64 {
+    let more = diagonal.map_or(0.0, |(d, floor)| r * d + floor);
+    (1.0 - r) * entry + more
+}
+
+impl Problem {
+    fn new(moments: &Moments, group: usize) -> Self {
+        let form = Form::new(moments, group);
+        let (depth, n) = (moments.depth, moments.patches.max(1) as f64);
+        let d = depth - 1;
+        let cross = &moments.cross[group];
+        let mean_x: Vec<f64> = (0..d).map(|j| cross[j * depth + d] / n).collect();
+        let target = Mat::from_fn(d, d, |i, j| {
+            let j = form.order[j];
+            let entry = cross[i * depth + j] / n - mean_x[i] * form.mean[j];
+            let seen = f64::from(form.importance[i]) - form.floor;
+            shrunk(form.share, entry, (i == j).then_some((seen, form.floor)))
+        });
+        let mut place = vec![0; d];
+        let sorted = form.order.iter().enumerate();
+        sorted.for_each(|(k, &j)| place[j] = k);
+        Self {
+            place,
+            lattice: Lattice::new(form.h.as_ref(), form.factor.L()),
+            order: form.order,
+            factor: form.factor,
+            importance: form.importance,
+            mean_x,
+            mean_z: form.mean,
+            target,
+        }
+    }
 
     /// The rows of `weights`, whose biases are `bias`.
     fn solve(&self, weights: &[f32], bias: &[f32], bits: Bits) -> Vec<Row> {
         let (rows, d) = (bias.len(), self.order.len());
-        let w = DMatrix::from_fn(d, rows, |j, r| f64::from(weights[r * d + j]));
+        let w = Mat::from_fn(d, rows, |j, r| f64::from(weights[r * d + j]));
         // Columns are W* of the rows, entries sorted.
-        let best = self.factor.solve(&self.target.tr_mul(&w));
+        let best = self.factor.solve(self.target.transpose() * &w);
         let mut starts = Vec::with_capacity(rows * SCALES.len());
         for r in 0..rows {
-            let sorted: Vec<f32> = best.column(r).iter().map(|&w| w as f32).collect();
+            let sorted: Vec<f32> = best.col_as_slice(r).iter().map(|&w| w as f32).collect();
             let natural: Vec<f32> = self.place.iter().map(|&k| sorted[k]).collect();
             let scale = row_scale(&natural, bits, WeightRange::Mse, &self.importance);
             starts.extend(SCALES.map(|factor| Start {
@@ -140,7 +176,8 @@ impl Problem {
                 scale: scale * factor,
             }));
         }
-        let sorted: Vec<f32> = best.iter().map(|&w| w as f32).collect();
+        let columns = (0..rows).flat_map(|r| best.col_as_slice(r));
+        let sorted: Vec<f32> = columns.map(|&w| w as f32).collect();
         let found = self.lattice.nearest(&sorted, &starts, bits);
         found
             .chunks_exact(SCALES.len())
@@ -168,16 +205,12 @@ impl Problem {
 pub(super) fn gain(moments: &Moments) -> f64 {
     let (mut plane, mut nearest) = (0.0, 0.0);
     for g in 0..moments.own.len() {
-        let problem = Problem::new(moments, g);
-        let sides = problem.factor.l_dirty().diagonal();
-        let d = sides.len() as f64;
-        plane += (2.0 / d * sides.iter().map(|l| l.ln()).sum::<f64>()).exp();
-        nearest += problem
-            .importance
-            .iter()
-            .map(|&h| f64::from(h))
-            .sum::<f64>()
-            / d;
+        let form = Form::new(moments, g);
+        let factor = form.factor.L();
+        let d = form.order.len() as f64;
+        let logarithms = (0..form.order.len()).map(|k| factor[(k, k)].ln());
+        plane += (2.0 / d * logarithms.sum::<f64>()).exp();
+        nearest += form.importance.iter().map(|&h| f64::from(h)).sum::<f64>() / d;
     }
     (plane / nearest).clamp(1e-6, 1.0)
 }

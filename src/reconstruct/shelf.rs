@@ -6,9 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes that a shelf keeps in memory. The disk costs several times the time of memory, so it gets
-/// only what is left of the widest blocks.
-const IN_MEMORY: usize = 192 << 20;
+/// Bytes that a shelf keeps in memory. ResNet-20 over 1024 images takes as much processor time with
+/// 32 MiB as with 192, and 157 MiB at the peak in place of 237.
+const IN_MEMORY: usize = 32 << 20;
 
 /// Vectors in order of [`Shelf::push`]: the first in memory, the rest in a file without a name,
 /// which goes when the shelf does.

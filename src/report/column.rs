@@ -64,9 +64,13 @@ pub(super) fn activation_columns(report: &Report) -> Vec<Column<SiteRow>> {
         column("codes", "zero", "the code of 0", 4, |r| {
             number(r.zero.map(f64::from), |z| format!("{z}").replace('-', "−"))
         }),
-        column("", "SQNR, dB", "signal to quantization noise", 2, |r| {
-            number(r.sqnr_db, decibel)
-        }),
+        column(
+            "",
+            "SQNR, dB",
+            "signal to the noise of this rounding alone",
+            2,
+            |r| number(r.sqnr_db, decibel),
+        ),
         column(
             "",
             "sensitivity",
@@ -82,6 +86,13 @@ fn sizes() -> Vec<Column<LayerRow>> {
     vec![
         column("", "layer", "the node's name", 0, |r: &LayerRow| {
             Cell::Text(r.name.clone())
+        }),
+        // The bits stand first, where a telephone shows them too.
+        column("bits", "weights", "bits of a weight", 1, |r| {
+            Cell::Bits(r.weight_bits)
+        }),
+        column("bits", "input", "bits of an entry of the input", 3, |r| {
+            r.input_bits.map_or(Cell::Blank, Cell::Bits)
         }),
         column("", "op", "what it computes", 9, |r| match r.op.as_str() {
             "" => Cell::Blank,
@@ -105,30 +116,24 @@ fn sizes() -> Vec<Column<LayerRow>> {
 
 fn precision() -> Vec<Column<LayerRow>> {
     vec![
-        column("bits", "weights", "bits of a weight", 1, |r: &LayerRow| {
-            Cell::Bits(r.weight_bits)
-        }),
-        column("bits", "input", "bits of an entry of the input", 3, |r| {
-            r.input_bits.map_or(Cell::Blank, Cell::Bits)
-        }),
         column(
             "",
             "sensitivity",
             "loss that these weight bits are expected to cost",
             2,
-            |r| number(r.sensitivity, real),
+            |r: &LayerRow| number(r.sensitivity, real),
         ),
         column(
             "SQNR, dB",
             "weights",
-            "signal to quantization noise",
+            "signal to the noise of rounding the weights",
             11,
             |r| number(r.weight_sqnr_db, decibel),
         ),
         column(
             "SQNR, dB",
             "output",
-            "signal to quantization noise",
+            "signal to all noise gathered up to this layer's result",
             5,
             |r| number(r.output_sqnr_db, decibel),
         ),
@@ -138,9 +143,13 @@ fn precision() -> Vec<Column<LayerRow>> {
         column("cost", "BOPs", "MACs x weight bits x input bits", 8, |r| {
             number(r.bops.map(|n| n as f64), |n| bops(n).replace("BOP", ""))
         }),
-        column("cost", "time", "measured time of one image", 6, |r| {
-            number(r.time_us, |us| seconds(us * 1e-6))
-        }),
+        column(
+            "cost",
+            "time",
+            "measured time of one image on one thread",
+            6,
+            |r| number(r.time_us, |us| seconds(us * 1e-6)),
+        ),
     ]
 }
 
@@ -237,7 +246,7 @@ mod tests {
         };
         assert_eq!(
             titles(&report),
-            ["layer", "weights", "MACs", "weights", "bytes"]
+            ["layer", "weights", "weights", "MACs", "bytes"]
         );
         report.layers[1].time_us = Some(f64::NAN);
         report.layers[1].sensitivity = Some(0.0);

@@ -152,8 +152,12 @@ pub struct MetricRank {
     pub metric: String,
     /// What it is, in a few words.
     pub meaning: String,
-    /// Spearman's rank correlation with the measured loss increase, -1 to 1.
+    /// Spearman's rank correlation with the measured loss increase over all layers and bit-widths,
+    /// -1 to 1.
     pub spearman: f64,
+    /// The same among the layers at one bit-width, mean over the bit-widths: whether the metric
+    /// knows one layer from another, and not only that fewer bits cost more.
+    pub spearman_at_same_bits: f64,
     /// Whether this report's bits were decided with it.
     pub used: bool,
 }

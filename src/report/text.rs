@@ -13,7 +13,7 @@ use super::{LayerRow, Report};
 const GAP: usize = 2;
 
 /// Names are not made narrower than this while other columns can go.
-const NAME: usize = 16;
+const NAME: usize = 24;
 
 impl Report {
     /// The report as lines of at most `columns` columns: figures, budgets, layers, and where one
@@ -102,7 +102,10 @@ fn layer_lines(report: &Report, columns: usize) -> Vec<String> {
     }
     let left: Vec<bool> = shown.iter().map(|c| is_left(c, &report.layers)).collect();
     let row = |r: usize| -> String {
-        let row: Vec<String> = cells.iter().map(|column| column[r].clone()).collect();
+        let mut row: Vec<String> = cells.iter().map(|column| column[r].clone()).collect();
+        if let Some(name) = row.first_mut() {
+            *name = end(name, widths[0]);
+        }
         join(&row, &widths, &left)
     };
     let mut lines = vec![group_line(&shown, &widths, &left)];
@@ -207,6 +210,15 @@ fn retain<T>(list: &mut Vec<T>, keep: &[bool]) {
     list.retain(|_| keep.next().copied().unwrap_or(true));
 }
 
+/// The end of a name that is wider than `columns`: where names are paths, it tells them apart.
+fn end(name: &str, columns: usize) -> String {
+    if width(name) <= columns || columns == 0 {
+        return name.to_owned();
+    }
+    let tail = prefix(name.chars().rev(), columns - 1);
+    format!("…{}", &name[name.len() - tail..])
+}
+
 /// The text with its middle left out where it is wider than `columns`.
 fn fit(text: &str, columns: usize) -> String {
     let text = printable(text);
@@ -306,6 +318,16 @@ mod tests {
         assert_eq!(header(60), "layer weights input sensitivity bytes");
         assert_eq!(header(30), "layer weights");
         assert!(report.to_text(60).contains("layer1.0.conv1"));
+    }
+
+    #[test]
+    fn names_that_are_paths_keep_their_ends() {
+        let mut report = sample::resnet(20);
+        for (i, layer) in report.layers.iter_mut().enumerate() {
+            layer.name = format!("/features/features.{i}/squeeze/Conv");
+        }
+        let text = report.to_text(80);
+        assert!(text.contains("tures/features.7/squeeze/Conv "), "{text}");
     }
 
     #[test]

@@ -8,59 +8,70 @@ use exbit_kernels::Bits;
 use exbit_model::{Conv, Linear, Model, NodeId, Op, ValueId};
 
 use super::seed::softmax;
-use super::{Candidates, Sensitivity};
+use super::{Candidates, Sensitivity, Study};
 use crate::Result;
-use crate::calibrate::Calibration;
 use crate::prepare::Network;
 use crate::quantized::fake_quant;
 use crate::samples::Samples;
 use crate::weights::{WeightRange, quantize_weight};
 
-pub(super) fn measure(
-    network: &Network,
-    calibration: &Calibration,
-    candidates: &Candidates,
-    samples: &Samples,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Sensitivity> {
-    let layers = network.layers();
-    let weights = layers
-        .iter()
-        .map(|&id| {
-            let loss = |&bits: &Bits| {
-                divergence(network, &quantized(network, id, bits), samples, progress)
-            };
-            candidates
-                .weights
-                .iter()
-                .map(loss)
-                .collect::<Result<Vec<f64>>>()
-        })
-        .collect::<Result<_>>()?;
-    let choice = candidates.activations.len() > 1;
-    let activations = network
-        .sites()
-        .iter()
-        .map(|&site| {
-            let loss = |&bits: &Bits| {
-                if !choice {
-                    return Ok(0.0);
-                }
-                let grid = calibration.grid(site, bits, candidates.clipping);
-                let model = insert_after(&network.model, site, fake_quant(grid))?;
-                divergence(network, &model, samples, progress)
-            };
-            candidates
-                .activations
-                .iter()
-                .map(loss)
-                .collect::<Result<Vec<f64>>>()
-        })
-        .collect::<Result<_>>()?;
-    Ok(Sensitivity {
+/// How often all images are read.
+pub(super) fn passes(study: &Study) -> usize {
+    let Candidates {
         weights,
         activations,
-    })
+        ..
+    } = study.candidates;
+    let layers = study.network.layers().len() * weights.len();
+    match activations.len() {
+        // Nothing is to be chosen.
+        0 | 1 => layers,
+        many => layers + study.network.sites().len() * many,
+    }
+}
+
+/// Adds to the rows `done` those that are missing; `keep` gets the table after each new row.
+pub(super) fn measure(
+    study: &Study,
+    mut done: Sensitivity,
+    keep: &mut dyn FnMut(&Sensitivity) -> Result<()>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Sensitivity> {
+    let Study {
+        network,
+        calibration,
+        candidates,
+        samples,
+        seed: _,
+    } = *study;
+    let choice = candidates.activations.len() > 1;
+    let rows = |table: &[Vec<f64>]| table.iter().map(Vec::len).sum::<usize>();
+    let sites = if choice { rows(&done.activations) } else { 0 };
+    progress(samples.images() * (rows(&done.weights) + sites));
+    let float = answers(&network.model, samples)?;
+    for &id in network.layers().iter().skip(done.weights.len()) {
+        let loss =
+            |&bits: &Bits| distance(&float, &quantized(network, id, bits), samples, progress);
+        let row = candidates.weights.iter().map(loss);
+        done.weights.push(row.collect::<Result<_>>()?);
+        keep(&done)?;
+    }
+    for &site in network.sites().iter().skip(done.activations.len()) {
+        let loss = |&bits: &Bits| {
+            if !choice {
+                return Ok(0.0);
+            }
+            let grid = calibration.grid(site, bits, candidates.clipping);
+            let model = insert_after(&network.model, site, fake_quant(grid))?;
+            distance(&float, &model, samples, progress)
+        };
+        let row = candidates.activations.iter().map(loss);
+        done.activations.push(row.collect::<Result<_>>()?);
+        if choice {
+            keep(&done)?;
+        }
+    }
+    Ok(done)
 }
 
 /// The model with the weight of one layer rounded to `bits`.
@@ -83,11 +94,29 @@ pub fn divergence(
     samples: &Samples,
     progress: &mut dyn FnMut(usize),
 ) -> Result<f64> {
-    const BATCH: usize = 32;
+    distance(&answers(&network.model, samples)?, model, samples, progress)
+}
+
+/// Images that are run at once.
+const BATCH: usize = 32;
+
+/// The logits of each batch.
+fn answers(model: &Model, samples: &Samples) -> Result<Vec<Vec<f32>>> {
+    let batches = samples.batches(BATCH);
+    let answer = batches.map(|b| b.map(|b| infer(model, &b.x, b.images)));
+    answer.collect()
+}
+
+/// Mean divergence of `model`'s answers from `float`.
+fn distance(
+    float: &[Vec<f32>],
+    model: &Model,
+    samples: &Samples,
+    progress: &mut dyn FnMut(usize),
+) -> Result<f64> {
     let (mut sum, mut images) = (0.0, 0);
-    for batch in samples.batches(BATCH) {
+    for (batch, float) in samples.batches(BATCH).zip(float) {
         let batch = batch?;
-        let float = infer(&network.model, &batch.x, batch.images);
         let other = infer(model, &batch.x, batch.images);
         let classes = float.len() / batch.images.max(1);
         sum += float

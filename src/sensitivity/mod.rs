@@ -25,13 +25,15 @@ mod measured;
 mod output;
 mod rank;
 mod seed;
+mod tables;
 mod taylor;
 
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
 pub use measured::{divergence, insert_after, kl};
-pub use rank::spearman;
+pub use rank::{Rank, ranks, spearman};
+pub use tables::{Conditions, Tables};
 
 use crate::calibrate::{Calibration, Clipping};
 use crate::prepare::Network;
@@ -39,7 +41,7 @@ use crate::samples::Samples;
 use crate::{Error, ErrorKind, Result};
 
 /// How expected loss is estimated; the module's table has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
     /// First-order Taylor term.
@@ -82,6 +84,19 @@ impl Metric {
             Metric::Measured => "measured",
         }
     }
+
+    /// What it is, in a few words.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Metric::F1 => "first-order Taylor term",
+            Metric::F2 => "mean absolute first-order term",
+            Metric::F3 => "Fisher quadratic form",
+            Metric::F4 => "diagonal Fisher",
+            Metric::F5 => "Fisher trace",
+            Metric::F6 => "gradient-weighted error of the result",
+            Metric::Measured => "the loss itself, one tensor quantized at a time",
+        }
+    }
 }
 
 impl std::str::FromStr for Metric {
@@ -110,7 +125,7 @@ pub struct Candidates {
 }
 
 /// Expected increase of the loss for each tensor and candidate, nats an image.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sensitivity {
     /// `[layer][candidate]`, layers as [`Network::layers`].
     pub weights: Vec<Vec<f64>>,
@@ -118,32 +133,51 @@ pub struct Sensitivity {
     pub activations: Vec<Vec<f64>>,
 }
 
-/// Estimates the table with `metric` over `samples`. Random signs come from `seed`. `progress`
-/// hears of images done; the measured metric passes over the images once for each tensor and
-/// candidate and reports them all.
+/// What is measured, on what: all that expected losses depend on besides the metric.
+#[derive(Clone, Copy)]
+pub struct Study<'a> {
+    /// The float network.
+    pub network: &'a Network,
+    /// The ranges of its activations.
+    pub calibration: &'a Calibration,
+    /// The bit-widths to estimate.
+    pub candidates: &'a Candidates,
+    /// The images.
+    pub samples: &'a Samples<'a>,
+    /// Of the random signs.
+    pub seed: u64,
+}
+
+impl Study<'_> {
+    /// Images that `metric` reads in all, counted as often as it reads them: the measured one reads
+    /// every image for each tensor and candidate.
+    pub fn images(&self, metric: Metric) -> usize {
+        let images = self.samples.images();
+        match metric {
+            Metric::Measured => images * measured::passes(self),
+            Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 | Metric::F6 => images,
+        }
+    }
+}
+
+/// Estimates the table of `study` with `metric`. `progress` hears of the images done, of which
+/// [`Study::images`] says how many there are.
 ///
 /// # Errors
-/// As reading `samples`.
+/// As reading the samples.
 pub fn measure(
-    network: &Network,
-    calibration: &Calibration,
-    candidates: &Candidates,
-    samples: &Samples,
+    study: &Study,
     metric: Metric,
-    seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Sensitivity> {
     match metric {
-        Metric::Measured => measured::measure(network, calibration, candidates, samples, progress),
-        Metric::F6 => output::measure(network, calibration, candidates, samples, seed, progress),
-        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 => taylor::measure(
-            network,
-            calibration,
-            candidates,
-            samples,
-            metric,
-            seed,
-            progress,
-        ),
+        Metric::Measured => {
+            let nothing = Sensitivity::default();
+            measured::measure(study, nothing, &mut |_| Ok(()), progress)
+        }
+        Metric::F6 => output::measure(study, progress),
+        Metric::F1 | Metric::F2 | Metric::F3 | Metric::F4 | Metric::F5 => {
+            taylor::measure(study, metric, progress)
+        }
     }
 }

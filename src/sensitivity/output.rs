@@ -8,21 +8,20 @@ use exbit_grad::{Mode, Wanted, backward, forward, infer};
 use exbit_model::{Conv, Linear, Model, NodeId, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
-use super::{Candidates, Sensitivity, seed};
+use super::{Candidates, Sensitivity, Study, seed};
 use crate::Result;
-use crate::calibrate::Calibration;
 use crate::prepare::Network;
-use crate::samples::{Batch, Samples};
+use crate::samples::Batch;
 use crate::weights::{WeightRange, quantize_weight};
 
-pub(super) fn measure(
-    network: &Network,
-    calibration: &Calibration,
-    candidates: &Candidates,
-    samples: &Samples,
-    seed: u64,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Sensitivity> {
+pub(super) fn measure(study: &Study, progress: &mut dyn FnMut(usize)) -> Result<Sensitivity> {
+    let Study {
+        network,
+        calibration,
+        candidates,
+        samples,
+        seed,
+    } = *study;
     const BATCH: usize = 8;
     let (layers, sites) = (network.layers(), network.sites());
     let errors = layers

@@ -1,10 +1,56 @@
 //! Spearman's rank correlation: do two tables put the same tensors first?
+//!
+//! Over all layers and bit-widths together it flatters: any metric knows that fewer bits cost more.
+//! Among the layers at one bit-width it tells whether a metric knows one layer from another.
+
+use super::{Metric, Sensitivity, Tables};
+
+/// How well a metric orders weights as the measured one does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rank {
+    /// The metric.
+    pub metric: Metric,
+    /// Over all layers and bit-widths; `None` where there is nothing to order.
+    pub all: Option<f64>,
+    /// Among the layers at each bit-width.
+    pub by_bits: Vec<Option<f64>>,
+}
+
+impl Rank {
+    /// The mean over those bit-widths at which there is something to order.
+    pub fn mean(&self) -> Option<f64> {
+        let known: Vec<f64> = self.by_bits.iter().flatten().copied().collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
+}
+
+/// The ranks of every metric of `tables` that is whole, where the measured one is.
+pub fn ranks(tables: &Tables) -> Vec<Rank> {
+    let Some(measured) = tables.whole(Metric::Measured) else {
+        return Vec::new();
+    };
+    let others = Metric::ALL.into_iter().filter(|&m| m != Metric::Measured);
+    let rank = |metric| Some(rank(metric, tables.whole(metric)?, measured));
+    others.filter_map(rank).collect()
+}
+
+fn rank(metric: Metric, table: &Sensitivity, measured: &Sensitivity) -> Rank {
+    let flat = |s: &Sensitivity| s.weights.concat();
+    let column = |s: &Sensitivity, b: usize| s.weights.iter().map(|l| l[b]).collect::<Vec<_>>();
+    let widths = table.weights.first().map_or(0, Vec::len);
+    let at = |b| spearman(&column(table, b), &column(measured, b));
+    Rank {
+        metric,
+        all: spearman(&flat(table), &flat(measured)),
+        by_bits: (0..widths).map(at).collect(),
+    }
+}
 
 /// The rank correlation of two lists of one length, ties at their mean rank: 1 for the same order,
 /// -1 for the reverse. `None` when there are fewer than two entries or a list has only ties.
 pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "lists of one length");
-    let (ra, rb) = (ranks(a), ranks(b));
+    let (ra, rb) = (places(a), places(b));
     let mean = (a.len() as f64 - 1.0) / 2.0;
     let product = |x: &[f64], y: &[f64]| -> f64 {
         x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum()
@@ -13,7 +59,8 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     (scale > 0.0).then(|| product(&ra, &rb) / scale)
 }
 
-fn ranks(x: &[f64]) -> Vec<f64> {
+/// The place of each number among all, ties at their mean place.
+fn places(x: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_by(|&i, &j| x[i].total_cmp(&x[j]));
     let mut ranks = vec![0.0; x.len()];

@@ -5,11 +5,10 @@ use exbit_kernels::Grid;
 use exbit_model::{NodeId, Tensor, ValueId};
 use rayon::prelude::*;
 
-use super::{Candidates, Metric, Sensitivity, seed};
+use super::{Metric, Sensitivity, Study, seed};
 use crate::Result;
-use crate::calibrate::Calibration;
 use crate::prepare::Network;
-use crate::samples::{Batch, Samples};
+use crate::samples::Batch;
 use crate::weights::{QuantizedWeight, WeightRange, quantize_weight};
 
 /// Images whose gradients are held at once.
@@ -44,14 +43,17 @@ impl Terms {
 }
 
 pub(super) fn measure(
-    network: &Network,
-    calibration: &Calibration,
-    candidates: &Candidates,
-    samples: &Samples,
+    study: &Study,
     metric: Metric,
-    seed: u64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Sensitivity> {
+    let Study {
+        network,
+        calibration,
+        candidates,
+        samples,
+        seed,
+    } = *study;
     let layers = network.layers();
     let weights: Vec<&Tensor> = layers
         .iter()

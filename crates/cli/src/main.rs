@@ -4,9 +4,11 @@
 //! a run ends), `output` (what a person or a script sees), `progress`.
 
 mod args;
+mod calibration;
 mod cmd;
 mod exit;
 mod images;
+mod judge;
 mod network;
 mod output;
 mod progress;

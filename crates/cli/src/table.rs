@@ -8,6 +8,8 @@ const WIDEST: usize = 100;
 const NARROWEST: usize = 60;
 /// The shortest that a name is cut to.
 const SHORTEST_NAME: usize = 12;
+/// Spare columns go before a name is cut to less than this: most still tell layers apart.
+const TELLING_NAME: usize = 24;
 /// Blanks between two columns.
 const GAP: usize = 2;
 
@@ -27,6 +29,7 @@ pub(crate) enum Side {
 pub(crate) struct Table {
     columns: Vec<(&'static str, Side)>,
     rows: Vec<Vec<String>>,
+    spare: Vec<&'static str>,
 }
 
 impl Table {
@@ -35,6 +38,15 @@ impl Table {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The same table, of which these columns go first where there is no room: the last one first.
+    pub(crate) fn spare(self, titles: &[&'static str]) -> Self {
+        Self {
+            spare: titles.to_vec(),
+            ..self
         }
     }
 
@@ -45,42 +57,72 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as lines of at most `width` columns, as far as its names can give way.
+    /// The table as lines of at most `width` columns, as far as its spare columns and its names can
+    /// give way.
     pub(crate) fn render(&self, width: usize) -> String {
-        let widths = self.widths(width);
-        let rule = "─".repeat(widths.iter().sum::<usize>() + GAP * (widths.len() - 1));
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        for spare in self.spare.iter().rev() {
+            if total(&self.widths(&shown, width, TELLING_NAME)) > width {
+                shown.retain(|&c| self.columns[c].0 != *spare);
+            }
+        }
+        let widths = self.widths(&shown, width, SHORTEST_NAME);
+        let cells = |row: &[String]| shown.iter().map(|&c| row[c].clone()).collect::<Vec<_>>();
+        let sides: Vec<Side> = shown.iter().map(|&c| self.columns[c].1).collect();
         let titles: Vec<String> = self.columns.iter().map(|c| c.0.to_owned()).collect();
-        let mut lines = vec![self.line(&titles, &widths), rule];
-        lines.extend(self.rows.iter().map(|row| self.line(row, &widths)));
+        let mut lines = vec![line(&cells(&titles), &widths, &sides)];
+        lines.push("─".repeat(total(&widths)));
+        let rows = self.rows.iter();
+        lines.extend(rows.map(|row| line(&cells(row), &widths, &sides)));
         lines.push(String::new());
         lines.join("\n")
     }
 
-    fn widths(&self, width: usize) -> Vec<usize> {
-        let cells = |i: usize| self.rows.iter().map(move |row| row[i].chars().count());
-        let widest =
-            |(i, c): (usize, &(&str, Side))| cells(i).max().unwrap_or(0).max(c.0.chars().count());
-        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
-        let total = widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
-        let names = self.columns.iter().position(|c| c.1 == Side::Name);
+    /// The widths of the columns `shown`, names cut to `shortest` at least where that helps.
+    fn widths(&self, shown: &[usize], width: usize, shortest: usize) -> Vec<usize> {
+        let cells = |c: usize| self.rows.iter().map(move |row| row[c].chars().count());
+        let title = |c: usize| self.columns[c].0.chars().count();
+        let widest = |&c: &usize| cells(c).max().unwrap_or(0).max(title(c));
+        let mut widths: Vec<usize> = shown.iter().map(widest).collect();
+        let names = shown.iter().position(|&c| self.columns[c].1 == Side::Name);
         if let Some(names) = names {
-            let without = total - widths[names];
-            let room = width.saturating_sub(without).max(SHORTEST_NAME);
+            let without = total(&widths) - widths[names];
+            let room = width.saturating_sub(without).max(shortest);
             widths[names] = widths[names].min(room);
         }
         widths
     }
+}
 
-    fn line(&self, cells: &[String], widths: &[usize]) -> String {
-        let cell = |((text, &width), (_, side)): ((&String, &usize), &(&str, Side))| match side {
-            Side::Left => format!("{text:<width$}"),
-            Side::Right => format!("{text:>width$}"),
-            Side::Name => format!("{:<width$}", shorten(text, width)),
-        };
-        let columns = cells.iter().zip(widths).zip(&self.columns);
-        let cells: Vec<String> = columns.map(cell).collect();
-        cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+/// The width of columns with the gaps between them.
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+fn line(cells: &[String], widths: &[usize], sides: &[Side]) -> String {
+    let cell = |((text, &width), side): ((&String, &usize), &Side)| match side {
+        Side::Left => format!("{text:<width$}"),
+        Side::Right => format!("{text:>width$}"),
+        Side::Name => format!("{:<width$}", shorten(text, width)),
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).zip(sides).map(cell).collect();
+    cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+}
+
+/// A sentence in lines of at most `width` columns, where its words allow.
+pub(crate) fn fold(text: &str, width: usize) -> String {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("  {word}")),
+        }
     }
+    lines.join("\n")
 }
 
 /// The last `width` characters of a name: where names are paths, their ends tell them apart.
@@ -106,6 +148,14 @@ pub(crate) fn width() -> usize {
     terminal
         .map_or(WIDEST, |(width, _)| usize::from(width.0))
         .clamp(NARROWEST, WIDEST)
+}
+
+/// A number of threads: `1 thread`, `8 threads`.
+pub(crate) fn threads(n: usize) -> String {
+    match n {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    }
 }
 
 /// A count of anything: `512`, `41.5 M`.
@@ -163,6 +213,32 @@ mod tests {
         sizes
             .iter()
             .for_each(|&(n, text)| assert_eq!(bytes(n), text));
+    }
+
+    #[test]
+    fn spare_columns_go_before_lines_are_too_long() {
+        let columns = ["layer", "MACs", "params", "memory"].map(|t| (t, Side::Right));
+        let mut table = Table::new(&columns).spare(&["MACs", "params"]);
+        table.row(["conv", "1.81 M", "2.32 K", "24.5 KiB"].map(str::to_owned));
+        let titles = |width| {
+            let text = table.render(width);
+            let line = text.lines().next().map(str::to_owned).unwrap_or_default();
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(titles(31), ["layer", "MACs", "params", "memory"]);
+        assert_eq!(titles(30), ["layer", "MACs", "memory"]);
+        assert_eq!(titles(10), ["layer", "memory"]);
+    }
+
+    #[test]
+    fn sentences_are_folded_between_words() {
+        assert_eq!(
+            fold("1 layer of 2, 4 layers of 3", 13),
+            "1 layer of 2,\n  4 layers of\n  3"
+        );
+        assert_eq!(fold("unbreakable", 3), "unbreakable");
     }
 
     #[test]

@@ -4,7 +4,16 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 6] = ["demo", "inspect", "eval", "predict", "bench", "completions"];
+const COMMANDS: [&str; 8] = [
+    "demo",
+    "inspect",
+    "sensitivity",
+    "quantize",
+    "eval",
+    "predict",
+    "bench",
+    "completions",
+];
 
 #[test]
 fn completions_name_the_commands() {

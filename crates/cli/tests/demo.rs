@@ -31,6 +31,16 @@ fn the_demo_quantizes_judges_and_leaves_files_that_the_commands_take() {
     for side in ["float", "quantized"] {
         assert!(number(side, "/timing/latency_ms_p50") > 0.0, "{side}");
     }
+    for row in report["layers"].as_array().expect("layers") {
+        let at = |key: &str| row[key].as_f64().expect(key);
+        // The noise of four bits and more; all layers together err by a few dB more than one.
+        assert!((10.0..60.0).contains(&at("output_sqnr_db")), "{row}");
+        assert!(at("time_us") > 0.0, "{row}");
+    }
+    for row in report["activations"].as_array().expect("activations") {
+        // Eight bits on a sensible grid: 6 dB a bit, less what the shape of the values takes.
+        assert!(row["sqnr_db"].as_f64().is_some_and(|db| db > 30.0), "{row}");
+    }
     let page = std::fs::read_to_string(format!("{at}/report.html")).expect("the report");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("block3.conv2"));
     let plan = std::fs::read_to_string(format!("{at}/plan.toml")).expect("the plan");

@@ -14,6 +14,7 @@
 //! Values are `(N, C, H, W)` row-major, as in ONNX. Read in this order: `tape`, `forward`,
 //! `backward`, then any op.
 
+mod adam;
 mod backward;
 mod forward;
 pub mod loss;
@@ -22,6 +23,7 @@ mod scratch;
 mod split;
 mod tape;
 
+pub use adam::Adam;
 pub use backward::{Cotangent, Gradients, NodeGradient, Wanted, backward};
 pub use forward::{forward, infer, infer_with};
 pub use tape::{Mode, Tape};

@@ -34,6 +34,13 @@ pub fn cross_entropy(logits: &[f32], labels: &[usize], classes: usize) -> (Vec<f
     (losses, gradient)
 }
 
+/// The softmax of each of the rows `(N, classes)` of `logits`.
+pub fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
+    let rows = logits.chunks_exact(classes.max(1));
+    rows.flat_map(|row| log_probabilities(row).map(|log_p| log_p.exp() as f32))
+        .collect()
+}
+
 /// Cross-entropy of `logits (N, classes)` against a teacher's `probabilities (N, classes)`: the
 /// losses `(N)`, and the gradient of their sum, `(N, classes)`.
 ///

@@ -133,16 +133,26 @@ fn metrics(metrics: &[MetricRank]) -> Markup {
         @if !metrics.is_empty() {
             section {
                 h2 { "Sensitivity metrics against the measured loss" }
-                p { "Spearman's rank correlation: 1 orders the layers as measuring each one does, "
-                    "0 says nothing." }
+                p { "Spearman's rank correlation: 1 orders as measuring each one does, 0 says "
+                    "nothing. Over all layers and bit-widths, and among the layers at one bit-width "
+                    "(the mean), where it shows whether a metric knows one layer from another." }
                 div.scroll tabindex="0" role="region" aria-label="Sensitivity metrics" {
                     table.metrics {
-                        @for m in metrics {
-                            tr.used[m.used] {
-                                th scope="row" { (m.metric) }
-                                td.meaning { (m.meaning) @if m.used { ", used here" } }
-                                td.number { (rank(m.spearman)) }
-                                td { (correlation(m.spearman)) }
+                        thead { tr {
+                            th {} th {}
+                            th.number scope="col" { "all" }
+                            th.number scope="col" { "same bits" }
+                            th {}
+                        } }
+                        tbody {
+                            @for m in metrics {
+                                tr.used[m.used] {
+                                    th scope="row" { (m.metric) }
+                                    td.meaning { (m.meaning) @if m.used { ", used here" } }
+                                    td.number { (rank(m.spearman)) }
+                                    td.number { (rank(m.spearman_at_same_bits)) }
+                                    td { (correlation(m.spearman_at_same_bits)) }
+                                }
                             }
                         }
                     }

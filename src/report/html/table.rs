@@ -49,7 +49,7 @@ fn cell(cell: &Cell, class: String, drawn: bool) -> Markup {
     html! {
         @match cell {
             Cell::Blank => { td class=(class) {} }
-            Cell::Text(text) => { td class=(class) title=(text) { (text) } }
+            Cell::Text(text) => { td class=(class) title=(text) { bdi { (text) } } }
             Cell::Number(text, value) => { td class=(class) data-v=(script(*value)) { (text) } }
             Cell::Bits(bits) => {
                 td class=(class) data-v=(bits) {

@@ -116,6 +116,7 @@ fn numbers_of_any_size_leave_the_drawings_whole() {
         report.layers[0].weight_bits = u8::MAX;
         report.layers[0].macs = u64::MAX;
         report.metrics[0].spearman = value;
+        report.metrics[0].spearman_at_same_bits = value;
         report.activations[0].range = Some((value, value));
         let page = report.to_html();
         assert!(!page.contains("inf\"") && !page.contains("inf,"), "{value}");

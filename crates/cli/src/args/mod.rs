@@ -3,6 +3,7 @@
 //! Every help text has the same order: purpose, arguments, examples, exit status.
 
 mod bench;
+mod calibrating;
 mod completions;
 mod data;
 mod demo;
@@ -10,15 +11,18 @@ mod eval;
 mod inspect;
 mod predict;
 mod quantize;
+mod sensitivity;
 
 pub(crate) use bench::Bench;
+pub(crate) use calibrating::{Calibrating, Rule};
 pub(crate) use completions::Completions;
 pub(crate) use data::{Data, Preprocessing, Threads};
 pub(crate) use demo::Demo;
 pub(crate) use eval::Eval;
 pub(crate) use inspect::Inspect;
 pub(crate) use predict::Predict;
-pub(crate) use quantize::{Effort, Quantize, Rule};
+pub(crate) use quantize::{Effort, Quantize};
+pub(crate) use sensitivity::Sensitivity;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +50,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(Demo),
     Inspect(Inspect),
+    Sensitivity(Sensitivity),
     Quantize(Box<Quantize>),
     Eval(Eval),
     Predict(Predict),

@@ -14,7 +14,7 @@ use crate::network;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
-use crate::table::bytes;
+use crate::table::{bytes, threads};
 use crate::timing::Times;
 
 /// The most bytes of one call's pixels.
@@ -40,9 +40,9 @@ struct Json {
 }
 
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
-    let threads = args.threads.start()?;
+    let started = args.threads.start()?;
     let file = network::open(&args.network)?;
-    let mut runner = Runner::new(file.network, threads)?;
+    let mut runner = Runner::new(file.network, started)?;
     let one = runner.input_len();
     if one.saturating_mul(args.batch) > MOST_PIXELS {
         let most = MOST_PIXELS / one.max(1);
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         images_per_second: args.batch as f64 / times.mean() * 1e3,
         calls: times.calls(),
         batch: args.batch,
-        threads,
+        threads: started,
         isa: runner.isa(),
         arena_bytes: runner.arena_bytes(),
         weight_bytes: runner.weight_bytes(),
@@ -105,7 +105,7 @@ fn random_images(images: usize, one: usize) -> Batch {
 fn text(json: &Json) -> String {
     let mut text = format!(
         "{:.3} ms a call of {} (10 %: {:.3} ms, 90 %: {:.3} ms; {} calls)\n\
-         {:.0} images/s on {} threads, {}\n",
+         {:.0} images/s on {}, {}\n",
         json.latency_ms_p50,
         match json.batch {
             1 => "one image".to_owned(),
@@ -115,7 +115,7 @@ fn text(json: &Json) -> String {
         json.latency_ms_p90,
         json.calls,
         json.images_per_second,
-        json.threads,
+        threads(json.threads),
         json.isa,
     );
     if let Some(arena) = json.arena_bytes {

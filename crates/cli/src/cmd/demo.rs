@@ -4,28 +4,22 @@
 //! what came out, so that both commands can be repeated by hand on the demo's own files.
 
 use std::path::Path;
-use std::time::Duration;
 
-use exbit::report::{Accuracy, Report, Timing};
-use exbit::{Options, Quantization, Samples};
-use exbit_engine::{Input, Program};
+use exbit::report::Report;
+use exbit::{Options, Samples};
+use exbit_engine::Input;
 use exbit_model::data::{DataSet, Preprocess};
-use exbit_model::{Model, onnx};
+use exbit_model::onnx;
 use serde::Serialize;
 
-use super::quantize::COLUMNS;
 use crate::args::Demo;
 use crate::exit::Failure;
-use crate::network::Network;
+use crate::judge::Pair;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
-use crate::runner::Runner;
-use crate::score::Score;
-use crate::trial::Trial;
+use crate::table::width;
 
 const BUDGET: &str = "weights=8x";
-/// How long single images are timed, for each network.
-const LATENCY_TIME: Duration = Duration::from_millis(500);
 
 const NETWORK: &[u8] = include_bytes!("../../data/fashion-mnist/fashion.onnx");
 const PREPROCESS: &str = include_str!("../../data/fashion-mnist/fashion.toml");
@@ -62,21 +56,37 @@ pub(crate) fn run(args: &Demo, progress: &Progress) -> Result<Answer, Failure> {
     unpack(&args.output)?;
     let model = onnx::read(NETWORK, None)?;
     let preprocess = Preprocess::from_toml(PREPROCESS)?;
-    let options = options()?;
-    let mut done = quantize(&model, &preprocess, &options, progress)?;
+    let set = DataSet::from_idx(CALIBRATION.to_vec(), None)?;
+    let samples = Samples::Set {
+        set: &set,
+        preprocess: &preprocess,
+        indices: (0..set.len()).collect(),
+    };
+    let (scale, shift) = preprocess.affine();
+    let input = Input {
+        scale,
+        shift,
+        preprocess: preprocess.to_toml(),
+    };
+    let mut options = Options::default();
+    options.request.budgets.push(BUDGET.parse()?);
+    let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
+    let mut done = exbit::quantize(&model, &samples, input, None, &options, &mut show)?;
     done.program.classes = CLASSES.map(str::to_owned).to_vec();
     let mut report = exbit::summarize(&done, &options)?;
-    report.origin.calibration_data = Some("Fashion-MNIST, 512 training images".to_owned());
-    report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
+    exbit::observe(&done, &samples, &mut report, &mut show)?;
     report.float.file_bytes = Some(NETWORK.len() as u64);
-    judge(
+    let test = DataSet::from_idx(TEST.to_vec(), Some(TEST_LABELS.to_vec()))?;
+    let pair = Pair {
         model,
-        &done.program,
-        &preprocess,
+        program: &done.program,
+        preprocess: &preprocess,
         threads,
-        &mut report,
-        progress,
-    )?;
+    };
+    pair.judge(&test, test.len(), &mut report, progress)?;
+    report.origin.calibration_data = Some("Fashion-MNIST, 512 training images".to_owned());
+    report.origin.evaluation_data = Some("Fashion-MNIST, 2000 test images".to_owned());
+    report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
     progress.close();
     done.program.save(args.output.join("fashion.exbit"))?;
     put(
@@ -112,80 +122,6 @@ fn unpack(folder: &Path) -> Result<(), Failure> {
     put(&images.join("t10k-labels-idx1-ubyte.gz"), TEST_LABELS)
 }
 
-fn options() -> Result<Options, Failure> {
-    let mut options = Options::default();
-    options.request.budgets.push(BUDGET.parse()?);
-    Ok(options)
-}
-
-fn quantize(
-    model: &Model,
-    preprocess: &Preprocess,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Quantization, Failure> {
-    let set = DataSet::from_idx(CALIBRATION.to_vec(), None)?;
-    let (scale, shift) = preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: preprocess.to_toml(),
-    };
-    let samples = Samples::Set {
-        set: &set,
-        preprocess,
-        indices: (0..set.len()).collect(),
-    };
-    let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
-    Ok(exbit::quantize(
-        model, &samples, input, None, options, &mut show,
-    )?)
-}
-
-/// Runs both networks on the test images, then on one image again and again, and adds to
-/// `report` what that shows.
-fn judge(
-    model: Model,
-    program: &Program,
-    preprocess: &Preprocess,
-    threads: usize,
-    report: &mut Report,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let set = DataSet::from_idx(TEST.to_vec(), Some(TEST_LABELS.to_vec()))?;
-    let integer = Network::Integer(program.clone());
-    let mut trial = Trial::new(Runner::new(integer, threads)?);
-    trial.compare_with(model, "the network of the demo")?;
-    let image = trial.judge(&set, preprocess, set.len(), progress)?;
-    progress.set("timing single images", 0, 1);
-    let time = |runner: &mut Runner| -> Result<Timing, Failure> {
-        Ok(Timing {
-            latency_ms_p50: runner.latency(&image, LATENCY_TIME)?.percentile(50),
-            batch: 1,
-            threads: 1,
-        })
-    };
-    report.quantized.timing = Some(time(&mut trial.runner)?);
-    let mut agreement = None;
-    if let Some(float) = &mut trial.float {
-        report.float.timing = Some(time(&mut float.runner)?);
-        report.float.accuracy = Some(accuracy(&float.score, None));
-        agreement = Some(float.agreement());
-    }
-    report.quantized.accuracy = Some(accuracy(&trial.score, agreement));
-    Ok(())
-}
-
-fn accuracy(score: &Score, agreement_float: Option<f64>) -> Accuracy {
-    Accuracy {
-        images: score.images() as u64,
-        top1: score.top1(),
-        top5: Some(score.top5()),
-        cross_entropy: Some(score.mean_cross_entropy()),
-        agreement_float,
-    }
-}
-
 /// What to type next: on the files of the demo, then on a network and images of one's own.
 fn next_commands(folder: &Path) -> Vec<String> {
     let exbit = std::env::args().next().unwrap_or_else(|| "exbit".into());
@@ -214,7 +150,7 @@ fn text(json: &Json) -> String {
     format!(
         "{}\nEverything is in {at}: read {at}/report.html in a browser.\n\n\
          On these files:\n\n{}\nOn your own network and images:\n\n{}",
-        json.report.to_text(COLUMNS),
+        json.report.to_text(width()),
         lines(demo),
         lines(own)
     )

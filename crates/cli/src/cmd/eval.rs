@@ -13,7 +13,7 @@ use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
 use crate::survey::{Totals, of_model, of_program};
-use crate::table::{bytes, count};
+use crate::table::{self, bytes, count};
 use crate::timing::Times;
 use crate::trial::Trial;
 
@@ -152,8 +152,10 @@ fn text(json: &Json) -> String {
         line(
             "speed",
             format!(
-                "{:.0} images/s on {} threads, {}",
-                json.images_per_second, json.threads, json.isa
+                "{:.0} images/s on {}, {}",
+                json.images_per_second,
+                table::threads(json.threads),
+                json.isa
             ),
         ),
     ]);

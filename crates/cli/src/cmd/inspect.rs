@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::survey::{Row, Survey, Totals, of_model, of_program};
-use crate::table::{Side, Table, bytes, count, printable, width};
+use crate::table::{Side, Table, bytes, count, fold, printable, width};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -111,7 +111,7 @@ fn rows(survey: &Survey, kind: &str) -> String {
         ("", Side::Left),
     ];
     let columns: Vec<_> = before.into_iter().chain(bits).chain(after).collect();
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(&columns).spare(&["output", "MACs", "params"]);
     let some = |n: u64, text: fn(u64) -> String| if n == 0 { String::new() } else { text(n) };
     let peak = survey.totals.activation_bytes_peak;
     for (i, row) in survey.rows.iter().enumerate() {
@@ -176,7 +176,8 @@ fn sums(json: &Json, survey: &Survey) -> String {
             count(totals.bops_edges_at_8)
         ),
     ];
-    format!("\n{}", lines.join("\n"))
+    let lines = lines.iter().map(|line| fold(line, width()));
+    format!("\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// How many layers have which bits.

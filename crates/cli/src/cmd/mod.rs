@@ -7,6 +7,7 @@ mod eval;
 mod inspect;
 mod predict;
 mod quantize;
+mod sensitivity;
 
 use crate::args::Command;
 use crate::exit::Failure;
@@ -18,6 +19,7 @@ pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Fail
     match command {
         Command::Demo(args) => demo::run(args, progress),
         Command::Inspect(args) => inspect::run(args),
+        Command::Sensitivity(args) => sensitivity::run(args, progress),
         Command::Quantize(args) => quantize::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),
         Command::Predict(args) => predict::run(args, progress),

@@ -91,9 +91,11 @@ fn text(prediction: &Prediction) -> String {
         probability,
     } in &prediction.top
     {
-        let name = name.map(printable).unwrap_or_default();
-        text.push_str(format!("{:>8.2} %  {class:>4}  {name}", 100.0 * probability).trim_end());
-        text.push('\n');
+        let what = match name {
+            Some(name) => format!("{class:>4}  {}", printable(name)),
+            None => format!("class {class}"),
+        };
+        text.push_str(&format!("{:>8.2} %  {what}\n", 100.0 * probability));
     }
     text
 }

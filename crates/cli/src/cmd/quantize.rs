@@ -4,23 +4,20 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use exbit::calibrate::Clipping;
+use exbit::distill::Distillation;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
-use exbit::sensitivity::Candidates;
-use exbit::{Options, Plan, Quantization, Request, Samples};
-use exbit_engine::Input;
-use exbit_model::data::{DataSet, Split, spread};
+use exbit::{Options, Plan, Quantization, Request};
+use exbit_model::data::{DataSet, Split};
 use serde::Serialize;
 
-use crate::args::{Effort, Quantize, Rule};
+use crate::args::{Effort, Quantize};
+use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
+use crate::judge::Pair;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
-use crate::{images, network};
-
-/// Columns of a report on a terminal.
-pub(super) const COLUMNS: usize = 100;
+use crate::table::width;
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -31,32 +28,42 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failure> {
-    args.threads.start()?;
-    let (model, _) = network::open_model(&args.model)?;
-    let asked = args.preprocessing.preprocess.as_deref();
-    let preprocess = images::for_model(&model, &args.model, asked, progress)?;
-    let set = DataSet::open(&args.calib, Split::Train)?;
+    let threads = args.calibrating.threads.start()?;
+    let material = Material::open(&args.model, &args.calibrating, progress)?;
     let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    // That there are no such images is better known before the work.
+    let classes = material.model.value(material.model.output()).len();
+    let test = args.eval.as_deref();
+    let test = test.map(|path| judges(args, path, classes)).transpose()?;
     let options = options(args);
-    let (scale, shift) = preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: preprocess.to_toml(),
-    };
-    let indices = spread(set.len(), args.images.min(set.len()), args.seed);
-    let samples = Samples::Set {
-        set: &set,
-        preprocess: &preprocess,
-        indices,
-    };
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
-    let done = exbit::quantize(&model, &samples, input, plan.as_ref(), &options, &mut show)?;
-    progress.close();
+    let done = exbit::quantize(
+        &material.model,
+        &material.samples(),
+        material.input(),
+        plan.as_ref(),
+        &options,
+        &mut show,
+    )?;
+    write(args, &done)?;
     let mut report = exbit::summarize(&done, &options)?;
-    report.origin.calibration_data = Some(set.to_string());
+    exbit::observe(&done, &material.samples(), &mut report, &mut show)?;
+    report.float.file_bytes = Some(material.model_bytes);
+    report.origin.calibration_data = Some(material.set.to_string());
     report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
-    write(args, &done, &report)?;
+    if let Some((set, images)) = test {
+        let pair = Pair {
+            model: material.model,
+            program: &done.program,
+            preprocess: &material.preprocess,
+            threads,
+        };
+        pair.judge(&set, images, &mut report, progress)?;
+    }
+    progress.close();
+    if let Some(path) = &args.report {
+        put(path, report.to_html().as_bytes())?;
+    }
     let missed: Vec<String> = done
         .allocation
         .iter()
@@ -69,12 +76,20 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
         missed,
         report: &report,
     };
-    let answer = Answer::new(&json, report.to_text(COLUMNS))?;
+    let answer = Answer::new(&json, report.to_text(width()))?;
     Ok(if infeasible {
         answer.infeasible()
     } else {
         answer
     })
+}
+
+/// The images to judge by, and how many of them.
+fn judges(args: &Quantize, path: &Path, classes: usize) -> Result<(DataSet, usize), Failure> {
+    let set = DataSet::open(path, Split::Test)?;
+    set.labels_below(classes)?;
+    let images = set.len().min(args.eval_limit.unwrap_or(usize::MAX));
+    Ok((set, images))
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {
@@ -83,24 +98,20 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 }
 
 fn options(args: &Quantize) -> Options {
-    let sorted = |bits: &[exbit_kernels::Bits]| {
-        let mut bits = bits.to_vec();
-        bits.sort_unstable();
-        bits.dedup();
-        bits
-    };
     let rounding = match args.effort {
         Effort::Nearest => Rounding::Nearest,
-        Effort::Fast => Rounding::Moments,
-        Effort::Full => Rounding::Blocks(Descent {
-            seed: args.seed,
+        Effort::Fast | Effort::Full => Rounding::Moments,
+        Effort::Blocks => Rounding::Blocks(Descent {
+            seed: args.calibrating.seed,
             ..Descent::default()
         }),
     };
-    let clipping = match args.calibration {
-        Rule::Minmax => Clipping::MinMax,
-        Rule::Percentile => Clipping::Percentile(0.99999),
-        Rule::Mse => Clipping::Mse,
+    let distillation = match args.effort {
+        Effort::Nearest | Effort::Fast | Effort::Blocks => None,
+        Effort::Full => Some(Distillation {
+            seed: args.calibrating.seed,
+            ..Distillation::default()
+        }),
     };
     Options {
         request: Request {
@@ -109,21 +120,19 @@ fn options(args: &Quantize) -> Options {
             tied: args.tie_residuals,
             time_limit: Duration::from_secs_f64(args.time_limit),
         },
-        candidates: Candidates {
-            weights: sorted(&args.weight_bits),
-            activations: sorted(&args.activation_bits),
-            clipping,
-        },
-        metric: args.metric,
+        candidates: candidates(&args.calibrating),
+        metric: args.calibrating.metric,
+        sensitivity_table: args.calibrating.sensitivity_table.clone(),
         rounding,
+        distillation,
         latency_table: args.latency_table.clone(),
-        equalize: args.equalize,
-        seed: args.seed,
+        equalize: args.calibrating.equalize,
+        seed: args.calibrating.seed,
     }
 }
 
-/// Writes what was asked for, each file beside its place first.
-fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Failure> {
+/// Writes the Program and the Plan where they were asked for, each file beside its place first.
+fn write(args: &Quantize, done: &Quantization) -> Result<(), Failure> {
     let plan = done.plan.to_string();
     if let Some(path) = &args.output {
         if path.extension() == Some(OsStr::new("toml")) {
@@ -134,9 +143,6 @@ fn write(args: &Quantize, done: &Quantization, report: &Report) -> Result<(), Fa
     }
     if let Some(path) = &args.save_plan {
         put(path, plan.as_bytes())?;
-    }
-    if let Some(path) = &args.report {
-        put(path, report.to_html().as_bytes())?;
     }
     Ok(())
 }

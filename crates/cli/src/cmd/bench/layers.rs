@@ -140,7 +140,8 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
         ("MACs", Side::Right),
         ("GMAC/s", Side::Right),
         ("of peak", Side::Right),
-    ]);
+    ])
+    .spare(&["MACs"]);
     let total: f64 = layers.iter().map(|l| l.microseconds).sum();
     let sums = |macs: u64, text: String| if macs == 0 { String::new() } else { text };
     for (i, layer) in layers.iter().enumerate() {

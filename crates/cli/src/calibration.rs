@@ -1,0 +1,87 @@
+//! What the commands that calibrate start from: a float network, and images as it reads them.
+
+use std::path::Path;
+
+use exbit::Samples;
+use exbit::calibrate::Clipping;
+use exbit::sensitivity::Candidates;
+use exbit_engine::Input;
+use exbit_kernels::Bits;
+use exbit_model::Model;
+use exbit_model::data::{DataSet, Preprocess, Split, spread};
+
+use crate::args::{Calibrating, Rule};
+use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::{images, network};
+
+/// A float network and the images to calibrate it on.
+pub(crate) struct Material {
+    pub(crate) model: Model,
+    /// The length of its file.
+    pub(crate) model_bytes: u64,
+    pub(crate) preprocess: Preprocess,
+    pub(crate) set: DataSet,
+    indices: Vec<usize>,
+}
+
+impl Material {
+    /// Reads the network in the file `model` and opens the images.
+    pub(crate) fn open(
+        model: &Path,
+        args: &Calibrating,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
+        let path = model;
+        let (model, model_bytes) = network::open_model(path)?;
+        let asked = args.preprocessing.preprocess.as_deref();
+        let preprocess = images::for_model(&model, path, asked, progress)?;
+        let set = DataSet::open(&args.calib, Split::Train)?;
+        let indices = spread(set.len(), args.images.min(set.len()), args.seed);
+        Ok(Self {
+            model,
+            model_bytes,
+            preprocess,
+            set,
+            indices,
+        })
+    }
+
+    /// The images.
+    pub(crate) fn samples(&self) -> Samples<'_> {
+        Samples::Set {
+            set: &self.set,
+            preprocess: &self.preprocess,
+            indices: self.indices.clone(),
+        }
+    }
+
+    /// How raw pixels become the network's input.
+    pub(crate) fn input(&self) -> Input {
+        let (scale, shift) = self.preprocess.affine();
+        Input {
+            scale,
+            shift,
+            preprocess: self.preprocess.to_toml(),
+        }
+    }
+}
+
+/// The bit-widths to choose from, each once and ascending.
+pub(crate) fn candidates(args: &Calibrating) -> Candidates {
+    let sorted = |bits: &[Bits]| {
+        let mut bits = bits.to_vec();
+        bits.sort();
+        bits.dedup();
+        bits
+    };
+    Candidates {
+        weights: sorted(&args.weight_bits),
+        activations: sorted(&args.activation_bits),
+        clipping: match args.calibration {
+            Rule::Minmax => Clipping::MinMax,
+            Rule::Percentile => Clipping::Percentile(0.99999),
+            Rule::Mse => Clipping::Mse,
+        },
+    }
+}

@@ -1,0 +1,126 @@
+//! What `exbit predict` takes: the peak of its resident memory, against the file and the arena.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use exbit::reconstruct::Rounding;
+use exbit::{Options, quantize};
+use exbit_engine::Session;
+
+use crate::case::{Case, Name};
+use crate::figure::{Asked, Record};
+
+/// How many images are predicted.
+const IMAGES: usize = 20;
+/// MB as the figure asked for counts them.
+const MB: f64 = 1e6;
+
+pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let name = case.name.text();
+    let limit = match case.name {
+        Name::Resnet20 | Name::Mobilenet => Asked::AtMost(10.0),
+        Name::Resnet56 | Name::Lite0 => Asked::Nothing,
+    };
+    let binary = build()?;
+    let mut options = Options {
+        rounding: Rounding::Nearest,
+        ..Options::default()
+    };
+    options.request.budgets.push("weights=8x".parse()?);
+    let (samples, input) = (case.samples(32), case.input());
+    let done = quantize(&case.model, &samples, input, None, &options, &mut |_| {})?;
+    let file = std::env::temp_dir().join(format!("exbit-lab-{}-{name}.exbit", std::process::id()));
+    done.program.save(&file)?;
+    let arena = Session::new(&done.program, 1)?.arena_bytes() as f64;
+    let size = fs::metadata(&file)?.len() as f64;
+    let image = image(&case.shared)?;
+    let images = std::iter::repeat_n(image.as_path(), IMAGES);
+    // The last image never comes: the process waits for it, and can be looked at.
+    let waiting = [Path::new("/dev/stdin")];
+    let predict = [Path::new("predict"), &file].into_iter().chain(images);
+    let peak = peak_while_waiting(&binary, predict.chain(waiting));
+    fs::remove_file(&file)?;
+    let peak = peak?;
+    // A command that has done nothing yet: the program itself and what it links to.
+    let nothing = [Path::new("inspect")].into_iter().chain(waiting);
+    let least = peak_while_waiting(&binary, nothing)?;
+    let figures = [
+        ("peak resident memory of predict", peak, Asked::Nothing),
+        ("of a process that does nothing", least, Asked::Nothing),
+        ("file and arena", size + arena, Asked::Nothing),
+        ("predict beyond file and arena", peak - size - arena, limit),
+    ];
+    for (what, bytes, asked) in figures {
+        record.add(name, what, (bytes / MB, "MB"), asked)?;
+    }
+    Ok(())
+}
+
+/// Builds the binary, so that it is the one of this source.
+fn build() -> Result<PathBuf, Box<dyn Error>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--release", "-p", "exbit-cli"]);
+    if !command.status()?.success() {
+        return Err("`cargo build --release -p exbit-cli` failed".into());
+    }
+    let own = std::env::current_exe()?;
+    let binary = own.with_file_name("exbit");
+    match binary.is_file() {
+        true => Ok(binary),
+        false => Err(format!("{}: is not there; run this in --release", binary.display()).into()),
+    }
+}
+
+/// The first of the validation images; a smaller network reads its middle.
+fn image(shared: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let folder = shared.join("data/imagenet_val650/images");
+    let mut images: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        images.push(entry?.path());
+    }
+    images.sort();
+    let first = images.into_iter().next();
+    first.ok_or_else(|| "no validation image".into())
+}
+
+/// Bytes at the peak of a run that ends up waiting for its standard input.
+fn peak_while_waiting<'a>(
+    binary: &Path,
+    arguments: impl Iterator<Item = &'a Path>,
+) -> Result<f64, Box<dyn Error>> {
+    let mut child = Command::new(binary)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let (mut asleep, mut text) = (0, String::new());
+    // Reading a file may make it sleep too, but not for so long.
+    while asleep < 25 {
+        sleep(Duration::from_millis(20));
+        if child.try_wait()?.is_some() {
+            return Err("exbit ended before it waited for an image".into());
+        }
+        text = fs::read_to_string(&status)?;
+        asleep = match field(&text, "State:")? {
+            "S" => asleep + 1,
+            _ => 0,
+        };
+    }
+    child.kill()?;
+    child.wait()?;
+    let kib: f64 = field(&text, "VmHWM:")?.parse()?;
+    Ok(kib * 1024.0)
+}
+
+/// The first word behind `name` in the text that the kernel gives of a process.
+fn field<'a>(status: &'a str, name: &str) -> Result<&'a str, Box<dyn Error>> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name));
+    let word = line.and_then(|l| l.split_whitespace().next());
+    word.ok_or_else(|| format!("the kernel tells no {name}").into())
+}
