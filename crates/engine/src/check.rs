@@ -297,10 +297,13 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
         format!("its activation is {:?}", conv.activation)
     })?;
     let levels = u64::from(levels(x)?);
-    let rows = weights.codes.chunks_exact(weights.codes.len() / out);
-    let largest = rows.map(magnitude).max().unwrap_or(0);
+    let fits = |sum: u64| sum.checked_mul(levels).is_some_and(|n| n < 1 << 31);
+    let row = weights.codes.len() / out;
+    // Mostly rows of the largest code would fit, which saves a look at the codes.
+    let bound = (row as u64).checked_mul(u64::from(lo.unsigned_abs()));
+    let mut rows = weights.codes.chunks_exact(row);
     require(
-        largest.checked_mul(levels).is_some_and(|n| n < 1 << 31),
+        bound.is_some_and(fits) || rows.all(|row| fits(magnitude(row))),
         || "its sums may overflow 32 bits".into(),
     )?;
     finite(x.grid().map(|grid| epilogue(conv, grid, residual, output)))

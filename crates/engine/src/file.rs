@@ -12,14 +12,16 @@
 //!
 //! Everything lies in the order of the steps. Floats are kept out of the JSON so that they survive
 //! exactly, infinities included. The metadata entry `exbit-program` is the format's version. A
-//! reader takes no memory that the bytes before it do not fill.
+//! reader takes no memory that the file's bytes do not fill, and holds no weights but the codes:
+//! their bytes pass through a buffer that stays in a cache, since fresh memory is what loading
+//! takes most of its time for.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, Metadata, View};
 
 use crate::Program;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,7 +46,7 @@ pub(crate) struct Rest<'a> {
     pub(crate) scales: Floats<'a>,
     pub(crate) biases: Floats<'a>,
     pub(crate) tables: Bytes<'a>,
-    pub(crate) weights: Bytes<'a>,
+    pub(crate) weights: Codes<'a>,
 }
 
 /// What is left of a tensor of little-endian floats.
@@ -52,6 +54,15 @@ pub(crate) struct Floats<'a>(Bytes<'a>);
 
 /// What is left of a tensor of bytes, and its name.
 pub(crate) struct Bytes<'a>(&'static str, &'a [u8]);
+
+/// What is left of the weights: so many bytes of a file.
+pub(crate) struct Codes<'a> {
+    file: &'a mut dyn Read,
+    left: usize,
+}
+
+/// Codes that are unpacked at a time; whole bytes for any bit-width.
+const PIECE: usize = 1 << 16;
 
 impl Program {
     /// The bytes of this Program's file; the same Program always gives the same bytes.
@@ -89,29 +100,30 @@ impl Program {
     /// `Malformed` where the bytes are no Program, `Unsupported` for another version, `Mismatch`
     /// where a Program does not pass [`Program::check`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let malformed = |place: &str, e: String| Error::new(ErrorKind::Malformed, place, e);
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| malformed("container", e.to_string()))?;
-        let version = header.metadata().as_ref().and_then(|m| m.get(VERSION_KEY));
-        match version.map(String::as_str) {
-            Some(VERSION) => {}
-            Some(other) => {
-                let message = format!("written as version {other:.20}; this reads {VERSION}");
-                return Err(Error::new(ErrorKind::Unsupported, VERSION_KEY, message));
-            }
-            None => return Err(malformed(VERSION_KEY, "is not there: no Program".into())),
-        }
-        let file =
-            SafeTensors::deserialize(bytes).map_err(|e| malformed("container", e.to_string()))?;
-        let mut rest = Rest {
-            reals: Floats(tensor(&file, "reals", Dtype::F32)?),
-            scales: Floats(tensor(&file, "scales", Dtype::F32)?),
-            biases: Floats(tensor(&file, "biases", Dtype::F32)?),
-            tables: tensor(&file, "tables", Dtype::U8)?,
-            weights: tensor(&file, "weights", Dtype::U8)?,
-        };
-        let description = serde_json::from_slice(tensor(&file, "program", Dtype::U8)?.1)
+        Self::read(Cursor::new(bytes))
+    }
+
+    fn read(file: impl Read + Seek) -> Result<Self> {
+        let mut file = Container::open(file)?;
+        let [reals, scales, biases] = [
+            file.tensor("reals", Dtype::F32)?,
+            file.tensor("scales", Dtype::F32)?,
+            file.tensor("biases", Dtype::F32)?,
+        ];
+        let tables = file.tensor("tables", Dtype::U8)?;
+        let description = serde_json::from_slice(&file.tensor("program", Dtype::U8)?)
             .map_err(|e| malformed("description", e.to_string()))?;
+        let left = file.find("weights", Dtype::U8)?;
+        let mut rest = Rest {
+            reals: Floats(Bytes("reals", &reals)),
+            scales: Floats(Bytes("scales", &scales)),
+            biases: Floats(Bytes("biases", &biases)),
+            tables: Bytes("tables", &tables),
+            weights: Codes {
+                file: &mut file.file,
+                left,
+            },
+        };
         let program = wire::program(description, &mut rest)?;
         rest.finish()?;
         program.check()?;
@@ -146,55 +158,148 @@ impl Program {
     /// `Io`, or as [`Program::from_bytes`]; the place begins with the path.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path)
+        let file = std::fs::File::open(path)
             .map_err(|e| Error::new(ErrorKind::Io, path.display(), e.to_string()))?;
-        Self::from_bytes(&bytes).map_err(|e| e.within(path.display()))
+        Self::read(file).map_err(|e| e.within(path.display()))
     }
 }
 
-fn tensor<'a>(file: &SafeTensors<'a>, name: &'static str, dtype: Dtype) -> Result<Bytes<'a>> {
-    let view = file.tensor(name).map_err(|e| {
-        Error::new(
-            ErrorKind::Malformed,
-            format!("tensor {name}"),
-            e.to_string(),
-        )
-    })?;
-    if view.dtype() != dtype || view.shape().len() != 1 {
-        let message = format!("is {:?} of shape {:?}", view.dtype(), view.shape());
-        return Err(Error::new(
-            ErrorKind::Malformed,
-            format!("tensor {name}"),
-            message,
-        ));
+/// A safetensors file whose tensors lie one after another and fill it.
+struct Container<R> {
+    file: R,
+    header: Metadata,
+    /// Where the tensors begin.
+    start: u64,
+}
+
+impl<R: Read + Seek> Container<R> {
+    /// Reads the header; the version is this one.
+    fn open(mut file: R) -> Result<Self> {
+        let len = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        file.rewind().map_err(unreadable)?;
+        let mut header_len = [0; 8];
+        let short = || malformed("container", "ends before its header does".into());
+        len.checked_sub(8).ok_or_else(short)?;
+        file.read_exact(&mut header_len).map_err(unreadable)?;
+        let start = u64::from_le_bytes(header_len).checked_add(8);
+        let start = start.filter(|&n| n <= len).ok_or_else(short)?;
+        let header = bytes(&mut file, start as usize - 8)?;
+        let header: Metadata =
+            serde_json::from_slice(&header).map_err(|e| malformed("container", e.to_string()))?;
+        let version = header.metadata().as_ref().and_then(|m| m.get(VERSION_KEY));
+        match version.map(String::as_str) {
+            Some(VERSION) => {}
+            Some(other) => {
+                let message = format!("written as version {other:.20}; this reads {VERSION}");
+                return Err(Error::new(ErrorKind::Unsupported, VERSION_KEY, message));
+            }
+            None => {
+                let message = "is not there: no Program";
+                return Err(malformed(VERSION_KEY, message.into()));
+            }
+        }
+        let mut places: Vec<_> = header.tensors().values().map(|t| t.data_offsets).collect();
+        places.sort_unstable();
+        let follow =
+            |end: usize, &(from, to): &(usize, usize)| (from == end && to >= from).then_some(to);
+        if places.iter().try_fold(0, follow).map(|end| end as u64) != Some(len - start) {
+            let message = "its tensors do not follow each other to its end";
+            return Err(malformed("container", message.into()));
+        }
+        Ok(Self {
+            file,
+            header,
+            start,
+        })
     }
-    Ok(Bytes(name, view.data()))
+
+    /// Goes to where a tensor begins, and returns its length in bytes.
+    fn find(&mut self, name: &str, dtype: Dtype) -> Result<usize> {
+        let wrong = |message| malformed(&format!("tensor {name}"), message);
+        let info = self.header.info(name);
+        let info = info.ok_or_else(|| wrong("is not there".into()))?;
+        let (from, to) = info.data_offsets;
+        let size = dtype.bitsize() / 8;
+        let fits = |&[n]: &[usize; 1]| n.checked_mul(size) == Some(to - from);
+        let shape = info.shape.first_chunk().filter(|_| info.shape.len() == 1);
+        if info.dtype != dtype || !shape.is_some_and(fits) {
+            let message = format!("is {:?} of shape {:?}", info.dtype, info.shape);
+            return Err(wrong(message));
+        }
+        let place = SeekFrom::Start(self.start + from as u64);
+        self.file.seek(place).map_err(unreadable)?;
+        Ok(to - from)
+    }
+
+    fn tensor(&mut self, name: &str, dtype: Dtype) -> Result<Vec<u8>> {
+        let len = self.find(name, dtype)?;
+        bytes(&mut self.file, len)
+    }
+}
+
+/// The next `len` bytes, which the file has.
+fn bytes(file: &mut impl Read, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    file.read_exact(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn malformed(place: &str, message: String) -> Error {
+    Error::new(ErrorKind::Malformed, place, message)
+}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, "reading", error.to_string())
 }
 
 impl<'a> Bytes<'a> {
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let Some((taken, rest)) = self.1.split_at_checked(count) else {
-            return Err(self.malformed(format!("{count} bytes more expected, {}", self.1.len())));
+            return Err(too_short(self.0, count, self.1.len()));
         };
         self.1 = rest;
         Ok(taken)
     }
 
-    pub(crate) fn codes(&mut self, bits: Bits, count: usize) -> Result<Vec<i8>> {
-        let bytes = self.take(packed_len(bits, count).unwrap_or(usize::MAX))?;
-        unpack(bits, bytes, count)
-            .ok_or_else(|| self.malformed("the filling after a layer is not zero".into()))
-    }
-
     fn finish(&self) -> Result<()> {
-        match self.1.len() {
-            0 => Ok(()),
-            n => Err(self.malformed(format!("{n} bytes too many"))),
-        }
+        nothing_left(self.0, self.1.len())
     }
+}
 
-    fn malformed(&self, message: String) -> Error {
-        Error::new(ErrorKind::Malformed, format!("tensor {}", self.0), message)
+impl Codes<'_> {
+    pub(crate) fn take(&mut self, bits: Bits, count: usize) -> Result<Vec<i8>> {
+        let len = packed_len(bits, count).unwrap_or(usize::MAX);
+        self.left = match self.left.checked_sub(len) {
+            Some(left) => left,
+            None => return Err(too_short("weights", len, self.left)),
+        };
+        let mut codes = vec![0; count];
+        let mut bytes = [0; PIECE];
+        for codes in codes.chunks_mut(PIECE) {
+            let len = packed_len(bits, codes.len()).unwrap_or(PIECE);
+            let bytes = &mut bytes[..len];
+            self.file.read_exact(bytes).map_err(unreadable)?;
+            if !unpack(bits, bytes, codes) {
+                let message = "the filling after a layer is not zero";
+                return Err(malformed("tensor weights", message.into()));
+            }
+        }
+        Ok(codes)
+    }
+}
+
+fn too_short(name: &str, expected: usize, left: usize) -> Error {
+    let message = format!("{expected} bytes more expected, {left}");
+    malformed(&format!("tensor {name}"), message)
+}
+
+fn nothing_left(name: &str, left: usize) -> Result<()> {
+    match left {
+        0 => Ok(()),
+        n => {
+            let message = format!("{n} bytes too many");
+            Err(malformed(&format!("tensor {name}"), message))
+        }
     }
 }
 
@@ -224,9 +329,10 @@ impl Rest<'_> {
             tables,
             weights,
         } = self;
-        [&reals.0, &scales.0, &biases.0, tables, weights]
+        [&reals.0, &scales.0, &biases.0, tables]
             .into_iter()
-            .try_for_each(Bytes::finish)
+            .try_for_each(Bytes::finish)?;
+        nothing_left("weights", weights.left)
     }
 }
 

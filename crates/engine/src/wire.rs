@@ -275,7 +275,7 @@ fn conv(
         .iter()
         .try_fold(1usize, |n, &e| n.checked_mul(e))
         .unwrap_or(usize::MAX);
-    let codes = rest.weights.codes(bits, count)?;
+    let codes = rest.weights.take(bits, count)?;
     let weights = Weights {
         bits,
         shape,
