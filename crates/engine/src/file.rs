@@ -17,15 +17,16 @@
 //! takes most of its time for.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
 use safetensors::tensor::{Dtype, Metadata, View};
 
-use crate::Program;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire;
+use crate::{Program, StepKind};
 
 const VERSION: &str = "1";
 const VERSION_KEY: &str = "exbit-program";
@@ -40,13 +41,12 @@ pub(crate) struct Bulk {
     pub(crate) weights: Vec<u8>,
 }
 
-/// The same as [`Bulk`], being read: each part is what is left of it.
+/// The same as [`Bulk`] but for the weights, being read: each part is what is left of it.
 pub(crate) struct Rest<'a> {
     pub(crate) reals: Floats<'a>,
     pub(crate) scales: Floats<'a>,
     pub(crate) biases: Floats<'a>,
     pub(crate) tables: Bytes<'a>,
-    pub(crate) weights: Codes<'a>,
 }
 
 /// What is left of a tensor of little-endian floats.
@@ -56,8 +56,8 @@ pub(crate) struct Floats<'a>(Bytes<'a>);
 pub(crate) struct Bytes<'a>(&'static str, &'a [u8]);
 
 /// What is left of the weights: so many bytes of a file.
-pub(crate) struct Codes<'a> {
-    file: &'a mut dyn Read,
+pub(crate) struct Codes<R> {
+    file: R,
     left: usize,
 }
 
@@ -104,6 +104,17 @@ impl Program {
     }
 
     fn read(file: impl Read + Seek) -> Result<Self> {
+        let (mut program, mut codes) = Self::read_frame(file)?;
+        for i in 0..program.steps.len() {
+            codes.fill(&mut program, i)?;
+        }
+        codes.finish()?;
+        program.check()?;
+        Ok(program)
+    }
+
+    /// All of a Program but the codes of its weights, which come next, step by step; not checked.
+    pub(crate) fn read_frame<R: Read + Seek>(file: R) -> Result<(Self, Codes<R>)> {
         let mut file = Container::open(file)?;
         let [reals, scales, biases] = [
             file.tensor("reals", Dtype::F32)?,
@@ -113,21 +124,17 @@ impl Program {
         let tables = file.tensor("tables", Dtype::U8)?;
         let description = serde_json::from_slice(&file.tensor("program", Dtype::U8)?)
             .map_err(|e| malformed("description", e.to_string()))?;
-        let left = file.find("weights", Dtype::U8)?;
         let mut rest = Rest {
             reals: Floats(Bytes("reals", &reals)),
             scales: Floats(Bytes("scales", &scales)),
             biases: Floats(Bytes("biases", &biases)),
             tables: Bytes("tables", &tables),
-            weights: Codes {
-                file: &mut file.file,
-                left,
-            },
         };
         let program = wire::program(description, &mut rest)?;
         rest.finish()?;
-        program.check()?;
-        Ok(program)
+        let left = file.find("weights", Dtype::U8)?;
+        let file = file.file;
+        Ok((program, Codes { file, left }))
     }
 
     /// Writes the file: beside its place first, then renamed, so that no reader meets half a file.
@@ -140,7 +147,7 @@ impl Program {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}.partial", std::process::id()));
         let write = || {
-            let mut file = std::fs::File::create(&beside)?;
+            let mut file = File::create(&beside)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&beside, path)
@@ -158,10 +165,14 @@ impl Program {
     /// `Io`, or as [`Program::from_bytes`]; the place begins with the path.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = std::fs::File::open(path)
-            .map_err(|e| Error::new(ErrorKind::Io, path.display(), e.to_string()))?;
-        Self::read(file).map_err(|e| e.within(path.display()))
+        open(path)
+            .and_then(Self::read)
+            .map_err(|e| e.within(path.display()))
     }
+}
+
+pub(crate) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(unreadable)
 }
 
 /// A safetensors file whose tensors lie one after another and fill it.
@@ -249,7 +260,7 @@ fn malformed(place: &str, message: String) -> Error {
 }
 
 fn unreadable(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "reading", error.to_string())
+    Error::new(ErrorKind::Io, "", error.to_string())
 }
 
 impl<'a> Bytes<'a> {
@@ -266,14 +277,28 @@ impl<'a> Bytes<'a> {
     }
 }
 
-impl Codes<'_> {
-    pub(crate) fn take(&mut self, bits: Bits, count: usize) -> Result<Vec<i8>> {
-        let len = packed_len(bits, count).unwrap_or(usize::MAX);
-        self.left = match self.left.checked_sub(len) {
-            Some(left) => left,
-            None => return Err(too_short("weights", len, self.left)),
+impl<R: Read> Codes<R> {
+    /// Reads the codes of step `i`, the next one, where it has weights; into the memory that these
+    /// have.
+    pub(crate) fn fill(&mut self, program: &mut Program, i: usize) -> Result<()> {
+        let step = &mut program.steps[i];
+        let StepKind::Conv(conv) = &mut step.kind else {
+            return Ok(());
         };
-        let mut codes = vec![0; count];
+        let weights = &mut conv.weights;
+        self.take(weights.bits, &weights.shape, &mut weights.codes)
+            .map_err(|e| e.within(format!("step {i} ({})", step.name)))
+    }
+
+    fn take(&mut self, bits: Bits, shape: &[usize], codes: &mut Vec<i8>) -> Result<()> {
+        let count = shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
+        let len = count.and_then(|n| packed_len(bits, n));
+        let left = len.and_then(|len| self.left.checked_sub(len));
+        let (Some(count), Some(left)) = (count, left) else {
+            return Err(too_short("weights", len.unwrap_or(usize::MAX), self.left));
+        };
+        self.left = left;
+        codes.resize(count, 0);
         let mut bytes = [0; PIECE];
         for codes in codes.chunks_mut(PIECE) {
             let len = packed_len(bits, codes.len()).unwrap_or(PIECE);
@@ -284,7 +309,12 @@ impl Codes<'_> {
                 return Err(malformed("tensor weights", message.into()));
             }
         }
-        Ok(codes)
+        Ok(())
+    }
+
+    /// Whether that was all.
+    pub(crate) fn finish(&self) -> Result<()> {
+        nothing_left("weights", self.left)
     }
 }
 
@@ -327,12 +357,10 @@ impl Rest<'_> {
             scales,
             biases,
             tables,
-            weights,
         } = self;
         [&reals.0, &scales.0, &biases.0, tables]
             .into_iter()
-            .try_for_each(Bytes::finish)?;
-        nothing_left("weights", weights.left)
+            .try_for_each(Bytes::finish)
     }
 }
 
