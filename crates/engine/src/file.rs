@@ -18,18 +18,16 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
-use safetensors::tensor::{Dtype, Metadata, View};
+use safetensors::tensor::{Dtype, View};
 
+use crate::container::{Container, VERSION, VERSION_KEY, malformed, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire;
 use crate::{Program, StepKind};
-
-const VERSION: &str = "1";
-const VERSION_KEY: &str = "exbit-program";
 
 /// What lies beside the description, in the order of the steps.
 #[derive(Default)]
@@ -173,94 +171,6 @@ impl Program {
 
 pub(crate) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(unreadable)
-}
-
-/// A safetensors file whose tensors lie one after another and fill it.
-struct Container<R> {
-    file: R,
-    header: Metadata,
-    /// Where the tensors begin.
-    start: u64,
-}
-
-impl<R: Read + Seek> Container<R> {
-    /// Reads the header; the version is this one.
-    fn open(mut file: R) -> Result<Self> {
-        let len = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
-        file.rewind().map_err(unreadable)?;
-        let mut header_len = [0; 8];
-        let short = || malformed("container", "ends before its header does".into());
-        len.checked_sub(8).ok_or_else(short)?;
-        file.read_exact(&mut header_len).map_err(unreadable)?;
-        let start = u64::from_le_bytes(header_len).checked_add(8);
-        let start = start.filter(|&n| n <= len).ok_or_else(short)?;
-        let header = bytes(&mut file, start as usize - 8)?;
-        let header: Metadata =
-            serde_json::from_slice(&header).map_err(|e| malformed("container", e.to_string()))?;
-        let version = header.metadata().as_ref().and_then(|m| m.get(VERSION_KEY));
-        match version.map(String::as_str) {
-            Some(VERSION) => {}
-            Some(other) => {
-                let message = format!("written as version {other:.20}; this reads {VERSION}");
-                return Err(Error::new(ErrorKind::Unsupported, VERSION_KEY, message));
-            }
-            None => {
-                let message = "is not there: no Program";
-                return Err(malformed(VERSION_KEY, message.into()));
-            }
-        }
-        let mut places: Vec<_> = header.tensors().values().map(|t| t.data_offsets).collect();
-        places.sort_unstable();
-        let follow =
-            |end: usize, &(from, to): &(usize, usize)| (from == end && to >= from).then_some(to);
-        if places.iter().try_fold(0, follow).map(|end| end as u64) != Some(len - start) {
-            let message = "its tensors do not follow each other to its end";
-            return Err(malformed("container", message.into()));
-        }
-        Ok(Self {
-            file,
-            header,
-            start,
-        })
-    }
-
-    /// Goes to where a tensor begins, and returns its length in bytes.
-    fn find(&mut self, name: &str, dtype: Dtype) -> Result<usize> {
-        let wrong = |message| malformed(&format!("tensor {name}"), message);
-        let info = self.header.info(name);
-        let info = info.ok_or_else(|| wrong("is not there".into()))?;
-        let (from, to) = info.data_offsets;
-        let size = dtype.bitsize() / 8;
-        let fits = |&[n]: &[usize; 1]| n.checked_mul(size) == Some(to - from);
-        let shape = info.shape.first_chunk().filter(|_| info.shape.len() == 1);
-        if info.dtype != dtype || !shape.is_some_and(fits) {
-            let message = format!("is {:?} of shape {:?}", info.dtype, info.shape);
-            return Err(wrong(message));
-        }
-        let place = SeekFrom::Start(self.start + from as u64);
-        self.file.seek(place).map_err(unreadable)?;
-        Ok(to - from)
-    }
-
-    fn tensor(&mut self, name: &str, dtype: Dtype) -> Result<Vec<u8>> {
-        let len = self.find(name, dtype)?;
-        bytes(&mut self.file, len)
-    }
-}
-
-/// The next `len` bytes, which the file has.
-fn bytes(file: &mut impl Read, len: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    file.read_exact(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
-}
-
-fn malformed(place: &str, message: String) -> Error {
-    Error::new(ErrorKind::Malformed, place, message)
-}
-
-fn unreadable(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "", error.to_string())
 }
 
 impl<'a> Bytes<'a> {

@@ -11,6 +11,7 @@
 //! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `session`.
 
 mod check;
+mod container;
 mod crew;
 mod error;
 mod file;

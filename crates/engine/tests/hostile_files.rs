@@ -32,9 +32,9 @@ fn try_file(bytes: &[u8]) -> bool {
 fn open(bytes: &[u8]) -> Result<Session, Error> {
     let (process, thread) = (std::process::id(), std::thread::current().id());
     let path = std::env::temp_dir().join(format!("exbit-hostile-{process}-{thread:?}"));
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("a place for files");
     let session = Session::open(&path, 1);
-    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(&path).expect("it was written");
     session
 }
 
