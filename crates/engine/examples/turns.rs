@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use exbit_engine::{Program, Session, StepTime};
+use exbit_engine::{Session, StepTime};
 use exbit_kernels::{Isa, peak};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (batch, threads): (usize, usize) = (batch.parse()?, threads.parse()?);
     let pixels = std::fs::read(pixels)?;
     let (before, start) = (resident(), Instant::now());
-    let mut session = Session::new(&Program::load(net)?, threads)?;
+    let mut session = Session::open(net, threads)?;
     let first = session.run_batch(&pixels, batch)?;
     let load = start.elapsed().as_micros();
     let growth = resident().saturating_sub(before);

@@ -5,7 +5,7 @@ use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, every, magnitude};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::{Conv, Format, Program, Step, StepKind, Value};
+use crate::{Conv, Format, Program, Step, StepKind, Value, Weights};
 
 /// The most values a Program may have: placing them takes time quadratic in their number.
 const MAX_VALUES: usize = 10_000;
@@ -44,6 +44,24 @@ impl Program {
     /// # Errors
     /// `Mismatch` at the first place where it cannot.
     pub fn check(&self) -> Result<()> {
+        self.check_frame()?;
+        (0..self.steps.len()).try_for_each(|i| self.check_codes(i))
+    }
+
+    /// [`Program::check`] of step `i` of a Program whose frame has passed: its codes of weights.
+    pub(crate) fn check_codes(&self, i: usize) -> Result<()> {
+        let step = &self.steps[i];
+        let StepKind::Conv(conv) = &step.kind else {
+            return Ok(());
+        };
+        check_codes(&conv.weights, &self.values[step.inputs[0]]).map_err(|message| {
+            let place = format!("step {i} ({})", step.name);
+            Error::new(ErrorKind::Mismatch, place, message)
+        })
+    }
+
+    /// [`Program::check`] of all but the codes of weights.
+    pub(crate) fn check_frame(&self) -> Result<()> {
         let at = |place: &str, check: Check| {
             check.map_err(|message| Error::new(ErrorKind::Mismatch, place, message))
         };
@@ -267,6 +285,21 @@ pub(crate) fn conv_shape(conv: &Conv, x: &Value, output: &Value) -> Option<ConvS
 
 fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) -> Check {
     let (weights, out) = (&conv.weights, output.shape[2]);
+    let lengths = (weights.scale.len(), conv.bias.len());
+    require(lengths == (out, out), || {
+        format!(
+            "{} scales and {} biases for {out} channels",
+            lengths.0, lengths.1
+        )
+    })?;
+    require(conv.activation.is_sound(), || {
+        format!("its activation is {:?}", conv.activation)
+    })?;
+    finite(x.grid().map(|grid| epilogue(conv, grid, residual, output)))
+}
+
+/// The codes of `weights` of a shape that fits, which meet those of `x`.
+fn check_codes(weights: &Weights, x: &Value) -> Check {
     let (lo, hi) = weights.bits.weight_range();
     let count = weights
         .shape
@@ -286,24 +319,16 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
     require(all, || {
         format!("a weight code is beyond {} bits", weights.bits)
     })?;
-    let lengths = (weights.scale.len(), conv.bias.len());
-    require(lengths == (out, out), || {
-        format!(
-            "{} scales and {} biases for {out} channels",
-            lengths.0, lengths.1
-        )
-    })?;
-    require(conv.activation.is_sound(), || {
-        format!("its activation is {:?}", conv.activation)
-    })?;
     let levels = u64::from(levels(x)?);
-    let rows = weights.codes.chunks_exact(weights.codes.len() / out);
-    let largest = rows.map(magnitude).max().unwrap_or(0);
+    let fits = |sum: u64| sum.checked_mul(levels).is_some_and(|n| n < 1 << 31);
+    let row = weights.codes.len() / weights.shape[0];
+    // Mostly rows of the largest code would fit, which saves a look at the codes.
+    let bound = (row as u64).checked_mul(u64::from(lo.unsigned_abs()));
+    let mut rows = weights.codes.chunks_exact(row);
     require(
-        largest.checked_mul(levels).is_some_and(|n| n < 1 << 31),
+        bound.is_some_and(fits) || rows.all(|row| fits(magnitude(row))),
         || "its sums may overflow 32 bits".into(),
-    )?;
-    finite(x.grid().map(|grid| epilogue(conv, grid, residual, output)))
+    )
 }
 
 /// The folded constants of a convolution of codes on `grid`.

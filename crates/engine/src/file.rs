@@ -12,21 +12,22 @@
 //!
 //! Everything lies in the order of the steps. Floats are kept out of the JSON so that they survive
 //! exactly, infinities included. The metadata entry `exbit-program` is the format's version. A
-//! reader takes no memory that the bytes before it do not fill.
+//! reader takes no memory that the file's bytes do not fill, and holds no weights but the codes:
+//! their bytes pass through a buffer that stays in a cache, since fresh memory is what loading
+//! takes most of its time for.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, View};
 
-use crate::Program;
+use crate::container::{Container, VERSION, VERSION_KEY, malformed, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire;
-
-const VERSION: &str = "1";
-const VERSION_KEY: &str = "exbit-program";
+use crate::{Program, StepKind};
 
 /// What lies beside the description, in the order of the steps.
 #[derive(Default)]
@@ -38,13 +39,12 @@ pub(crate) struct Bulk {
     pub(crate) weights: Vec<u8>,
 }
 
-/// The same as [`Bulk`], being read: each part is what is left of it.
+/// The same as [`Bulk`] but for the weights, being read: each part is what is left of it.
 pub(crate) struct Rest<'a> {
     pub(crate) reals: Floats<'a>,
     pub(crate) scales: Floats<'a>,
     pub(crate) biases: Floats<'a>,
     pub(crate) tables: Bytes<'a>,
-    pub(crate) weights: Bytes<'a>,
 }
 
 /// What is left of a tensor of little-endian floats.
@@ -52,6 +52,15 @@ pub(crate) struct Floats<'a>(Bytes<'a>);
 
 /// What is left of a tensor of bytes, and its name.
 pub(crate) struct Bytes<'a>(&'static str, &'a [u8]);
+
+/// What is left of the weights: so many bytes of a file.
+pub(crate) struct Codes<R> {
+    file: R,
+    left: usize,
+}
+
+/// Codes that are unpacked at a time; whole bytes for any bit-width.
+const PIECE: usize = 1 << 16;
 
 impl Program {
     /// The bytes of this Program's file; the same Program always gives the same bytes.
@@ -89,33 +98,41 @@ impl Program {
     /// `Malformed` where the bytes are no Program, `Unsupported` for another version, `Mismatch`
     /// where a Program does not pass [`Program::check`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let malformed = |place: &str, e: String| Error::new(ErrorKind::Malformed, place, e);
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|e| malformed("container", e.to_string()))?;
-        let version = header.metadata().as_ref().and_then(|m| m.get(VERSION_KEY));
-        match version.map(String::as_str) {
-            Some(VERSION) => {}
-            Some(other) => {
-                let message = format!("written as version {other:.20}; this reads {VERSION}");
-                return Err(Error::new(ErrorKind::Unsupported, VERSION_KEY, message));
-            }
-            None => return Err(malformed(VERSION_KEY, "is not there: no Program".into())),
+        Self::read(Cursor::new(bytes))
+    }
+
+    fn read(file: impl Read + Seek) -> Result<Self> {
+        let (mut program, mut codes) = Self::read_frame(file)?;
+        for i in 0..program.steps.len() {
+            codes.fill(&mut program, i)?;
         }
-        let file =
-            SafeTensors::deserialize(bytes).map_err(|e| malformed("container", e.to_string()))?;
-        let mut rest = Rest {
-            reals: Floats(tensor(&file, "reals", Dtype::F32)?),
-            scales: Floats(tensor(&file, "scales", Dtype::F32)?),
-            biases: Floats(tensor(&file, "biases", Dtype::F32)?),
-            tables: tensor(&file, "tables", Dtype::U8)?,
-            weights: tensor(&file, "weights", Dtype::U8)?,
-        };
-        let description = serde_json::from_slice(tensor(&file, "program", Dtype::U8)?.1)
-            .map_err(|e| malformed("description", e.to_string()))?;
-        let program = wire::program(description, &mut rest)?;
-        rest.finish()?;
+        codes.finish()?;
         program.check()?;
         Ok(program)
+    }
+
+    /// All of a Program but the codes of its weights, which come next, step by step; not checked.
+    pub(crate) fn read_frame<R: Read + Seek>(file: R) -> Result<(Self, Codes<R>)> {
+        let mut file = Container::open(file)?;
+        let [reals, scales, biases] = [
+            file.tensor("reals", Dtype::F32)?,
+            file.tensor("scales", Dtype::F32)?,
+            file.tensor("biases", Dtype::F32)?,
+        ];
+        let tables = file.tensor("tables", Dtype::U8)?;
+        let description = serde_json::from_slice(&file.tensor("program", Dtype::U8)?)
+            .map_err(|e| malformed("description", e.to_string()))?;
+        let mut rest = Rest {
+            reals: Floats(Bytes("reals", &reals)),
+            scales: Floats(Bytes("scales", &scales)),
+            biases: Floats(Bytes("biases", &biases)),
+            tables: Bytes("tables", &tables),
+        };
+        let program = wire::program(description, &mut rest)?;
+        rest.finish()?;
+        let left = file.find("weights", Dtype::U8)?;
+        let file = file.file;
+        Ok((program, Codes { file, left }))
     }
 
     /// Writes the file: beside its place first, then renamed, so that no reader meets half a file.
@@ -128,7 +145,7 @@ impl Program {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}.partial", std::process::id()));
         let write = || {
-            let mut file = std::fs::File::create(&beside)?;
+            let mut file = File::create(&beside)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&beside, path)
@@ -146,55 +163,83 @@ impl Program {
     /// `Io`, or as [`Program::from_bytes`]; the place begins with the path.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path)
-            .map_err(|e| Error::new(ErrorKind::Io, path.display(), e.to_string()))?;
-        Self::from_bytes(&bytes).map_err(|e| e.within(path.display()))
+        open(path)
+            .and_then(Self::read)
+            .map_err(|e| e.within(path.display()))
     }
 }
 
-fn tensor<'a>(file: &SafeTensors<'a>, name: &'static str, dtype: Dtype) -> Result<Bytes<'a>> {
-    let view = file.tensor(name).map_err(|e| {
-        Error::new(
-            ErrorKind::Malformed,
-            format!("tensor {name}"),
-            e.to_string(),
-        )
-    })?;
-    if view.dtype() != dtype || view.shape().len() != 1 {
-        let message = format!("is {:?} of shape {:?}", view.dtype(), view.shape());
-        return Err(Error::new(
-            ErrorKind::Malformed,
-            format!("tensor {name}"),
-            message,
-        ));
-    }
-    Ok(Bytes(name, view.data()))
+pub(crate) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(unreadable)
 }
 
 impl<'a> Bytes<'a> {
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let Some((taken, rest)) = self.1.split_at_checked(count) else {
-            return Err(self.malformed(format!("{count} bytes more expected, {}", self.1.len())));
+            return Err(too_short(self.0, count, self.1.len()));
         };
         self.1 = rest;
         Ok(taken)
     }
 
-    pub(crate) fn codes(&mut self, bits: Bits, count: usize) -> Result<Vec<i8>> {
-        let bytes = self.take(packed_len(bits, count).unwrap_or(usize::MAX))?;
-        unpack(bits, bytes, count)
-            .ok_or_else(|| self.malformed("the filling after a layer is not zero".into()))
-    }
-
     fn finish(&self) -> Result<()> {
-        match self.1.len() {
-            0 => Ok(()),
-            n => Err(self.malformed(format!("{n} bytes too many"))),
-        }
+        nothing_left(self.0, self.1.len())
+    }
+}
+
+impl<R: Read> Codes<R> {
+    /// Reads the codes of step `i`, the next one, where it has weights; into the memory that these
+    /// have.
+    pub(crate) fn fill(&mut self, program: &mut Program, i: usize) -> Result<()> {
+        let step = &mut program.steps[i];
+        let StepKind::Conv(conv) = &mut step.kind else {
+            return Ok(());
+        };
+        let weights = &mut conv.weights;
+        self.take(weights.bits, &weights.shape, &mut weights.codes)
+            .map_err(|e| e.within(format!("step {i} ({})", step.name)))
     }
 
-    fn malformed(&self, message: String) -> Error {
-        Error::new(ErrorKind::Malformed, format!("tensor {}", self.0), message)
+    fn take(&mut self, bits: Bits, shape: &[usize], codes: &mut Vec<i8>) -> Result<()> {
+        let count = shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
+        let len = count.and_then(|n| packed_len(bits, n));
+        let left = len.and_then(|len| self.left.checked_sub(len));
+        let (Some(count), Some(left)) = (count, left) else {
+            return Err(too_short("weights", len.unwrap_or(usize::MAX), self.left));
+        };
+        self.left = left;
+        codes.resize(count, 0);
+        let mut bytes = [0; PIECE];
+        for codes in codes.chunks_mut(PIECE) {
+            let len = packed_len(bits, codes.len()).unwrap_or(PIECE);
+            let bytes = &mut bytes[..len];
+            self.file.read_exact(bytes).map_err(unreadable)?;
+            if !unpack(bits, bytes, codes) {
+                let message = "the filling after a layer is not zero";
+                return Err(malformed("tensor weights", message.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether that was all.
+    pub(crate) fn finish(&self) -> Result<()> {
+        nothing_left("weights", self.left)
+    }
+}
+
+fn too_short(name: &str, expected: usize, left: usize) -> Error {
+    let message = format!("{expected} bytes more expected, {left}");
+    malformed(&format!("tensor {name}"), message)
+}
+
+fn nothing_left(name: &str, left: usize) -> Result<()> {
+    match left {
+        0 => Ok(()),
+        n => {
+            let message = format!("{n} bytes too many");
+            Err(malformed(&format!("tensor {name}"), message))
+        }
     }
 }
 
@@ -222,9 +267,8 @@ impl Rest<'_> {
             scales,
             biases,
             tables,
-            weights,
         } = self;
-        [&reals.0, &scales.0, &biases.0, tables, weights]
+        [&reals.0, &scales.0, &biases.0, tables]
             .into_iter()
             .try_for_each(Bytes::finish)
     }

@@ -2,8 +2,7 @@
 //!
 //! ```no_run
 //! # fn main() -> exbit_engine::Result<()> {
-//! let program = exbit_engine::Program::load("net.exbit")?;
-//! let mut session = exbit_engine::Session::new(&program, 1)?;
+//! let mut session = exbit_engine::Session::open("net.exbit", 1)?;
 //! let pixels = vec![0; session.input_len()];
 //! let logits = session.run(&pixels)?;
 //! # Ok(()) }
@@ -12,6 +11,7 @@
 //! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `session`.
 
 mod check;
+mod container;
 mod crew;
 mod error;
 mod file;

@@ -1,14 +1,16 @@
 //! A Program running: weights packed for this CPU, an arena for each thread, everything allocated
 //! before the first image.
 
+use std::io::{Read, Seek};
 use std::ops::Range;
+use std::path::Path;
 
 use exbit_kernels::{Isa, Scratch, Target, Team, pixel_table};
 
 use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::step::Ready;
-use crate::{Format, Program, memory, pixels};
+use crate::{Format, Program, Step, StepKind, file, memory, pixels};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -72,32 +74,39 @@ impl Session {
         Self::build(program, 1, isa.map_or_else(chosen_isa, named_isa)?, true)
     }
 
+    /// Prepares the Program in the file at `path`, as [`Session::new`] would: layer by layer from
+    /// the file, so that it never holds more of the weights than those packed and one layer's.
+    ///
+    /// # Errors
+    /// As [`Program::load`] and [`Session::new`].
+    pub fn open(path: impl AsRef<Path>, threads: usize) -> Result<Self> {
+        let (path, isa) = (path.as_ref(), chosen_isa()?);
+        file::open(path)
+            .and_then(|file| Self::read(file, threads, isa))
+            .map_err(|e| e.within(path.display()))
+    }
+
+    fn read(file: impl Read + Seek, threads: usize, isa: Isa) -> Result<Self> {
+        let (mut program, mut codes) = Program::read_frame(file)?;
+        program.check_frame()?;
+        let mut draft = Draft::new(&program, threads, isa, false);
+        let mut spare = Vec::new();
+        for i in 0..program.steps.len() {
+            swap_codes(&mut program.steps[i], &mut spare);
+            codes.fill(&mut program, i)?;
+            program.check_codes(i)?;
+            draft.add(&program, i);
+            swap_codes(&mut program.steps[i], &mut spare);
+        }
+        codes.finish()?;
+        draft.finish()
+    }
+
     fn build(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Result<Self> {
         program.check()?;
-        let threads = threads.clamp(1, MOST_THREADS);
-        let (network, values_len) = Network::new(program, isa, keeps_values, threads);
-        let mut scratch = Scratch::default();
-        network
-            .steps
-            .iter()
-            .for_each(|step| step.reserve(&mut scratch));
-        let team = match threads {
-            1 => None,
-            n => Some(Team::new(n).map_err(|e| {
-                Error::new(
-                    ErrorKind::Unsupported,
-                    format!("{n} threads"),
-                    e.to_string(),
-                )
-            })?),
-        };
-        Ok(Self {
-            arenas: vec![vec![0; values_len]; threads],
-            scratches: vec![scratch; threads],
-            team,
-            answers: vec![0.0; network.answer_len],
-            network,
-        })
+        let mut draft = Draft::new(program, threads, isa, keeps_values);
+        (0..program.steps.len()).for_each(|i| draft.add(program, i));
+        draft.finish()
     }
 
     /// The answer (logits) for one image of raw pixels, `[height, width, channels]`; all threads
@@ -213,9 +222,18 @@ impl Session {
     }
 }
 
-impl Network {
-    /// The network, and the length of its arena.
-    fn new(program: &Program, isa: Isa, keeps_values: bool, threads: usize) -> (Self, usize) {
+/// A Session in the making: steps are added one after another.
+struct Draft {
+    network: Network,
+    places: Vec<Range<usize>>,
+    arena_len: usize,
+    threads: usize,
+}
+
+impl Draft {
+    /// No step yet of a Program whose frame has passed its check.
+    fn new(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Self {
+        let threads = threads.clamp(1, MOST_THREADS);
         let mut lives = memory::lifetimes(program);
         if keeps_values {
             lives.fill(0..=program.steps.len());
@@ -224,10 +242,79 @@ impl Network {
             .map(|v| program.arena_len(v))
             .collect();
         let (places, arena_len) = memory::place(&sizes, &lives);
+        Self {
+            network: Network::new(program, isa, keeps_values, threads, &places),
+            places,
+            arena_len,
+            threads,
+        }
+    }
+
+    /// Adds step `i`, whose codes have passed their check.
+    fn add(&mut self, program: &Program, i: usize) {
+        let Self {
+            network,
+            places,
+            threads,
+            ..
+        } = self;
+        let step = Ready::new(network.isa, program, &program.steps[i], places, *threads);
+        network.steps.push(step);
+    }
+
+    /// The Session: everything that a run takes is allocated.
+    fn finish(self) -> Result<Session> {
+        let Self {
+            network,
+            arena_len,
+            threads,
+            ..
+        } = self;
+        let mut scratch = Scratch::default();
+        network
+            .steps
+            .iter()
+            .for_each(|step| step.reserve(&mut scratch));
+        let team = match threads {
+            1 => None,
+            n => Some(Team::new(n).map_err(|e| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{n} threads"),
+                    e.to_string(),
+                )
+            })?),
+        };
+        Ok(Session {
+            arenas: vec![vec![0; arena_len]; threads],
+            scratches: vec![scratch; threads],
+            team,
+            answers: vec![0.0; network.answer_len],
+            network,
+        })
+    }
+}
+
+/// Exchanges the memory of a step's codes, where it has any, with `spare`.
+fn swap_codes(step: &mut Step, spare: &mut Vec<i8>) {
+    if let StepKind::Conv(conv) = &mut step.kind {
+        std::mem::swap(&mut conv.weights.codes, spare);
+    }
+}
+
+impl Network {
+    /// The network without its steps; its values lie at `places`.
+    fn new(
+        program: &Program,
+        isa: Isa,
+        keeps_values: bool,
+        threads: usize,
+        places: &[Range<usize>],
+    ) -> Self {
         let codes = program
             .values
             .iter()
-            .zip(&places)
+            .zip(places)
             .map(|(value, place)| match value.format {
                 Format::Codes(_) => place.start..place.start + value.len(),
                 Format::Real => 0..0,
@@ -238,24 +325,19 @@ impl Network {
         let affine = program.input.scale.iter().zip(&program.input.shift);
         let output = &program.values[program.output];
         let numbers = |grid: crate::Grid| std::array::from_fn(|code| grid.value(code as u8));
-        let network = Self {
+        Self {
             isa,
             pixels: affine
                 .map(|(&scale, &shift)| pixel_table(scale, shift, input))
                 .collect(),
-            steps: program
-                .steps
-                .iter()
-                .map(|s| Ready::new(isa, program, s, &places, threads))
-                .collect(),
+            steps: Vec::with_capacity(program.steps.len()),
             input_parts: pixels::parts(&program.values[0], threads),
             names: program.steps.iter().map(|s| s.name.clone()).collect(),
             codes: codes.collect(),
             output: output.grid().map(|grid| (program.output, numbers(grid))),
             answer_len: output.len(),
             keeps_values,
-        };
-        (network, arena_len)
+        }
     }
 
     fn input_len(&self) -> usize {

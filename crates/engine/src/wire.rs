@@ -146,7 +146,7 @@ fn describe_activation(activation: Activation, bulk: &mut Bulk) -> ActivationEnt
     }
 }
 
-/// The Program that `description` and `rest` hold; not yet checked.
+/// The Program that `description` and `rest` hold, without codes of weights; not yet checked.
 pub(crate) fn program(description: Description, rest: &mut Rest<'_>) -> Result<Program> {
     let Description {
         name,
@@ -271,15 +271,10 @@ fn conv(
     rest: &mut Rest<'_>,
 ) -> Result<StepKind> {
     let shape = [out, window.kernel[0], window.kernel[1], width];
-    let count = shape
-        .iter()
-        .try_fold(1usize, |n, &e| n.checked_mul(e))
-        .unwrap_or(usize::MAX);
-    let codes = rest.weights.codes(bits, count)?;
     let weights = Weights {
         bits,
         shape,
-        codes,
+        codes: Vec::new(),
         scale: rest.scales.take(out)?,
     };
     let bias = rest.biases.take(out)?;

@@ -3,34 +3,48 @@
 
 mod random;
 
-use exbit_engine::{ErrorKind, Format, Grid, Program, Session, StepKind, Value, Window};
+use exbit_engine::{Error, ErrorKind, Format, Grid, Program, Session, StepKind, Value, Window};
 use random::Random;
 
 fn small(seed: u64) -> Program {
     random::program(&mut Random::new(seed), 4)
 }
 
-/// Reads `bytes`; what is accepted must run.
+/// Reads `bytes`; what is accepted must run, also straight from a file, which refuses the same.
 fn try_file(bytes: &[u8]) -> bool {
     let Ok(program) = Program::from_bytes(bytes) else {
+        assert!(open(bytes).is_err());
         return false;
     };
     let work: u64 = program.values.iter().map(|v| v.len() as u64).sum();
     if work < 1 << 20 {
         let mut session = Session::with_isa(&program, "scalar").expect("scalar is everywhere");
         let pixels = Random::new(1).pixels(session.input_len());
-        session.run(&pixels).expect("as long as the input");
+        let answer = session.run(&pixels).expect("as long as the input");
+        let mut opened = open(bytes).expect("what is read can be opened");
+        let same = opened.run(&pixels).expect("as long as the input");
+        let bits = |answer: &[f32]| answer.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(same), bits(answer));
     }
     true
+}
+
+fn open(bytes: &[u8]) -> Result<Session, Error> {
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(format!("exbit-hostile-{process}-{thread:?}"));
+    std::fs::write(&path, bytes).expect("a place for files");
+    let session = Session::open(&path, 1);
+    std::fs::remove_file(&path).expect("it was written");
+    session
 }
 
 #[test]
 fn every_truncation_is_an_error() {
     let bytes = small(3).to_bytes().unwrap();
     for end in 0..bytes.len().min(4000) {
-        assert!(Program::from_bytes(&bytes[..end]).is_err());
+        assert!(!try_file(&bytes[..end]));
     }
-    assert!(Program::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    assert!(!try_file(&[&bytes[..], &[0]].concat()));
 }
 
 #[test]

@@ -69,6 +69,21 @@ fn a_batch_is_its_images_on_any_number_of_threads() {
 }
 
 #[test]
+fn an_opened_file_answers_as_its_program() {
+    let path = std::env::temp_dir().join(format!("exbit-opened-{}.exbit", std::process::id()));
+    for (seed, _, program) in programs(100) {
+        program.save(&path).unwrap();
+        let mut opened = Session::open(&path, 2).unwrap();
+        let mut session = Session::new(&program, 2).unwrap();
+        assert_eq!(opened.weight_bytes(), session.weight_bytes());
+        let pixels = Random::new(seed).pixels(session.input_len());
+        let answer = bits(session.run(&pixels).unwrap());
+        assert_eq!(bits(opened.run(&pixels).unwrap()), answer, "seed {seed}");
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn a_file_is_its_program() {
     for (_, _, program) in programs(100) {
         let bytes = program.to_bytes().unwrap();
@@ -93,6 +108,7 @@ fn a_saved_file_is_loaded_again_and_errors_name_it() {
     );
     std::fs::remove_file(&path).unwrap();
     assert_eq!(Program::load(&path).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(Session::open(&path, 1).unwrap_err().kind(), ErrorKind::Io);
 }
 
 #[test]

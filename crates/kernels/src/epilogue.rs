@@ -324,11 +324,12 @@ impl Epilogue {
     /// Whether `t` of channel `c` with these `weights` stays within `i32` for any codes, so that
     /// it can be rounded before it is clipped.
     pub(crate) fn stays_whole(&self, c: usize, weights: &[i8]) -> bool {
-        let sum = magnitude(weights);
         let size = |v: f32| f64::from(v.abs());
-        let m_r = self.m_r.unwrap_or(0.0);
+        let (m, m_r, b) = (self.m[c], self.m_r.unwrap_or(0.0), self.b[c]);
         // Half of the range is left for rounding on the way.
-        (sum as f64 * size(self.m[c]) + size(m_r)) * 255.0 + size(self.b[c]) < 2f64.powi(30)
+        let fits = |sum: u64| (sum as f64 * size(m) + size(m_r)) * 255.0 + size(b) < 2f64.powi(30);
+        // Mostly the largest codes there are would fit, which saves a look at these.
+        fits(128 * weights.len() as u64) || fits(magnitude(weights))
     }
 
     /// Whether no sum within `±2^31` can leave the finite numbers on its way; the activation is

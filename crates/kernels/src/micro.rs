@@ -31,8 +31,8 @@ pub(crate) trait Micro: Copy + Debug + Send + Sync + 'static {
 
     /// Where the sums of a channel with these `weights` begin: where zeros lead.
     fn start(self, zero: u8, weights: &[i8]) -> i32 {
-        let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
-        -(i32::from(zero) * sum)
+        let sum = || weights.iter().map(|&w| i32::from(w)).sum::<i32>();
+        -(i32::from(zero) * self.run(sum))
     }
 
     /// The lane of codes that are all the first, or of these four.

@@ -25,59 +25,57 @@ pub fn pack(bits: Bits, codes: &[i8], bytes: &mut Vec<u8>) {
     }
 }
 
-/// The `count` codes in `bytes`; `None` unless `bytes` is exactly what [`pack`] makes.
-pub fn unpack(bits: Bits, bytes: &[u8], count: usize) -> Option<Vec<i8>> {
-    if packed_len(bits, count) != Some(bytes.len()) {
-        return None;
+/// Fills `codes` with those in `bytes`; whether `bytes` is exactly what [`pack`] makes of them. Of
+/// many codes, any multiple of 8 begins a byte and can be unpacked by itself.
+pub fn unpack(bits: Bits, bytes: &[u8], codes: &mut [i8]) -> bool {
+    if packed_len(bits, codes.len()) != Some(bytes.len()) {
+        return false;
     }
     match bits.get() {
-        8 => Some(bytes.iter().map(|&byte| signed(bits, byte)).collect()),
-        4 => unpack_whole::<2>(bits, bytes, count),
-        2 => unpack_whole::<4>(bits, bytes, count),
-        1 => unpack_whole::<8>(bits, bytes, count),
-        _ => unpack_any(bits, bytes, count),
+        8 => unpack_whole::<1>(bits, bytes, codes),
+        4 => unpack_whole::<2>(bits, bytes, codes),
+        2 => unpack_whole::<4>(bits, bytes, codes),
+        1 => unpack_whole::<8>(bits, bytes, codes),
+        _ => unpack_any(bits, bytes, codes),
     }
 }
 
 /// As [`unpack`] where `N` codes fill a byte: a network's weights are the larger part of the time
 /// that it takes to load.
-fn unpack_whole<const N: usize>(bits: Bits, bytes: &[u8], count: usize) -> Option<Vec<i8>> {
+fn unpack_whole<const N: usize>(bits: Bits, bytes: &[u8], codes: &mut [i8]) -> bool {
     let of = |byte: u8| -> [i8; N] {
         std::array::from_fn(|i| {
             let code = byte >> (i * usize::from(bits.get())) & bits.levels();
             signed(bits, code)
         })
     };
-    let (whole, last) = bytes.split_at(count / N);
-    let mut codes = vec![0; count];
     let (places, rest) = codes.as_chunks_mut();
+    let (whole, last) = bytes.split_at(places.len());
     places
         .iter_mut()
         .zip(whole)
         .for_each(|(codes, &byte)| *codes = of(byte));
     if let [byte] = last {
-        rest.copy_from_slice(&of(*byte)[..count % N]);
-        let filled = count % N * usize::from(bits.get());
-        return (byte >> filled == 0).then_some(codes);
+        rest.copy_from_slice(&of(*byte)[..rest.len()]);
+        return byte >> (rest.len() * usize::from(bits.get())) == 0;
     }
-    Some(codes)
+    true
 }
 
 /// As [`unpack`], code by code.
-fn unpack_any(bits: Bits, bytes: &[u8], count: usize) -> Option<Vec<i8>> {
+fn unpack_any(bits: Bits, bytes: &[u8], codes: &mut [i8]) -> bool {
     let mask = u32::from(bits.levels());
     let (mut held, mut filled, mut rest) = (0u32, 0, bytes.iter());
-    let mut codes = Vec::with_capacity(count);
-    for _ in 0..count {
+    for code in codes {
         if filled < bits.get() {
-            held |= u32::from(*rest.next()?) << filled;
+            held |= u32::from(rest.next().copied().unwrap_or(0)) << filled;
             filled += 8;
         }
-        codes.push(signed(bits, (held & mask) as u8));
+        *code = signed(bits, (held & mask) as u8);
         held >>= bits.get();
         filled -= bits.get();
     }
-    (held == 0).then_some(codes)
+    held == 0
 }
 
 fn unsigned(bits: Bits, code: i8) -> u8 {
@@ -107,13 +105,15 @@ mod tests {
             let mut bytes = vec![7];
             pack(bits, &codes, &mut bytes);
             assert_eq!(bytes.len() - 1, (301 * usize::from(bits.get())).div_ceil(8));
-            assert_eq!(unpack(bits, &bytes[1..], 301).unwrap(), codes);
-            assert!(unpack(bits, &bytes[1..], 310).is_none());
+            let mut again = vec![0; 301];
+            assert!(unpack(bits, &bytes[1..], &mut again));
+            assert_eq!(again, codes);
+            assert!(!unpack(bits, &bytes[1..], &mut [0; 310]));
             let spare = (8 - 301 * usize::from(bits.get()) % 8) % 8;
             if spare > 0 {
                 let last = bytes.len() - 1;
                 bytes[last] |= 0x80;
-                assert!(unpack(bits, &bytes[1..], 301).is_none(), "{bits} bits");
+                assert!(!unpack(bits, &bytes[1..], &mut again), "{bits} bits");
             }
         }
     }
@@ -124,6 +124,6 @@ mod tests {
         let mut bytes = Vec::new();
         pack(four, &[-8, 7, -7], &mut bytes);
         assert_eq!(bytes, [0xf0, 0x01]);
-        assert!(unpack(four, &[0xf0, 0x11], 3).is_none());
+        assert!(!unpack(four, &[0xf0, 0x11], &mut [0; 3]));
     }
 }

@@ -88,12 +88,24 @@ impl<M: Micro> Packed<M> {
                 .collect();
             // A few rows at a time, step after step as they lie: packing is much of loading.
             for (group, rows) in rows.chunks(PACKED_ROWS).enumerate() {
-                let places = packed[panel.weights..].chunks_exact_mut(step_len(panel));
-                for (i, step) in places.take(runs.len() * steps).enumerate() {
-                    let (run, at) = (i / steps * run_len, i % steps * M::DEPTH);
-                    let codes = run + at..run + run_len.min(at + M::DEPTH);
-                    for (lane, row) in rows.iter().enumerate() {
-                        micro.place(step, group * PACKED_ROWS + lane, &row[codes.clone()]);
+                let mut places = packed[panel.weights..].chunks_exact_mut(step_len(panel));
+                for run in 0..runs.len() {
+                    let (whole, last) = (run_len / M::DEPTH, run_len % M::DEPTH);
+                    let run = run * run_len;
+                    for (i, step) in places.by_ref().take(whole).enumerate() {
+                        for (lane, row) in rows.iter().enumerate() {
+                            // Of a known length, which leaves `place` one move.
+                            let codes = &row[run + i * M::DEPTH..][..M::DEPTH];
+                            micro.place(step, group * PACKED_ROWS + lane, codes);
+                        }
+                    }
+                    if last > 0
+                        && let Some(step) = places.next()
+                    {
+                        for (lane, row) in rows.iter().enumerate() {
+                            let codes = &row[run + whole * M::DEPTH..][..last];
+                            micro.place(step, group * PACKED_ROWS + lane, codes);
+                        }
                     }
                 }
             }
