@@ -54,6 +54,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<exbit_engine::Error> for Error {
+    fn from(error: exbit_engine::Error) -> Self {
+        let kind = match error.kind() {
+            exbit_engine::ErrorKind::Io => ErrorKind::Io,
+            exbit_engine::ErrorKind::Malformed => ErrorKind::Malformed,
+            exbit_engine::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            exbit_engine::ErrorKind::Mismatch | _ => ErrorKind::Mismatch,
+        };
+        Self {
+            kind,
+            place: String::new(),
+            message: error.to_string(),
+        }
+    }
+}
+
 impl From<exbit_model::Error> for Error {
     fn from(error: exbit_model::Error) -> Self {
         let kind = match error.kind() {

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod fingerprint;
 pub mod latency;
+pub mod learn;
 mod lower;
 mod noise;
 mod observe;

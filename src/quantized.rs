@@ -81,6 +81,8 @@ impl FakeQuantized {
             renamed[node.output.0] = out.round(quantized, node.output, y)?;
         }
         out.model.set_output(renamed[model.output().0]);
+        out.model
+            .set_exits(model.exits().iter().map(|v| renamed[v.0]).collect())?;
         Ok(out)
     }
 
@@ -109,6 +111,7 @@ pub(crate) fn fake_quant(grid: Grid) -> Op {
     let levels = f32::from(grid.bits.levels());
     Op::FakeQuant(FakeQuant {
         scale: grid.scale,
+        step: grid.scale,
         zero: f32::from(grid.zero),
         levels,
     })

@@ -39,6 +39,8 @@ struct CodeLayer {
 pub struct Simulated {
     /// The codes of every value that has any, `(N, C, H, W)`.
     pub codes: BTreeMap<ValueId, Vec<u8>>,
+    /// What each exit answers, as real numbers, one row an image.
+    pub exits: Vec<Vec<f32>>,
     /// The output as real numbers, one row an image.
     pub output: Vec<f32>,
 }
@@ -90,18 +92,25 @@ impl<'a> Simulator<'a> {
     pub fn run(&self, input: Vec<u8>, images: usize) -> Simulated {
         let mut out = Simulated::default();
         out.codes.insert(self.network.model.input(), input);
+        let mut real = BTreeMap::new();
         for stage in &self.network.stages {
             let result = self.stage(stage, &out.codes, images);
             match result {
                 Outcome::Codes(codes) => drop(out.codes.insert(stage.output, codes)),
-                Outcome::Real(numbers) => out.output = numbers,
+                Outcome::Real(numbers) => drop(real.insert(stage.output, numbers)),
             }
         }
-        let id = self.network.model.output();
-        if let Some(codes) = out.codes.get(&id) {
-            let grid = self.quantized.grid(self.network, id);
-            out.output = codes.iter().map(|&c| grid.value(c)).collect();
-        }
+        let model = &self.network.model;
+        let mut answer = |id: ValueId| {
+            let codes = out.codes.get(&id).map(|codes| {
+                let grid = self.quantized.grid(self.network, id);
+                codes.iter().map(|&c| grid.value(c)).collect()
+            });
+            codes.or_else(|| real.remove(&id)).unwrap_or_default()
+        };
+        let exits = model.exits().iter().map(|&id| answer(id)).collect();
+        out.output = answer(model.output());
+        out.exits = exits;
         out
     }
 
@@ -124,6 +133,10 @@ impl<'a> Simulator<'a> {
                 let (from, to) = (grid(stage.inputs[0]), grid(stage.output));
                 let code = |&c: &u8| to.code(activation.apply(from.value(c)));
                 Outcome::Codes(x[0].iter().map(code).collect())
+            }
+            StageKind::Round => {
+                let table = regrid_table(grid(stage.inputs[0]), grid(stage.output));
+                Outcome::Codes(x[0].iter().map(|&c| table[usize::from(c)]).collect())
             }
             StageKind::AvgPool => self.average(stage, op, x[0]),
             StageKind::MaxPool => {

@@ -77,6 +77,7 @@ fn ties(network: &Network) -> Vec<Option<usize>> {
             StageKind::Layer(_)
             | StageKind::Table(_)
             | StageKind::AvgPool
+            | StageKind::Round
             | StageKind::MaxPool
             | StageKind::Concat
             | StageKind::Pad

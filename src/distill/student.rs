@@ -118,8 +118,11 @@ impl Student {
         for (value, step) in &mut self.steps {
             let node = self.fake.sites[value];
             step.step(&gradients, node, rate);
-            if let Op::FakeQuant(FakeQuant { scale, .. }) = self.fake.model.op_mut(node) {
-                *scale = step.now().scale;
+            if let Op::FakeQuant(FakeQuant {
+                scale, step: own, ..
+            }) = self.fake.model.op_mut(node)
+            {
+                (*scale, *own) = (step.now().scale, step.now().scale);
             }
         }
         divergence
@@ -168,7 +171,7 @@ impl Step {
         if let Some(g) = gradients.node(node) {
             let start = self.start.scale;
             let (u, adam) = &mut self.scale;
-            adam.step(u, rate, |_| g.weight[0] * start);
+            adam.step(u, rate, |_| (g.weight[0] + g.weight[1]) * start);
             u[0] = u[0].clamp(-FURTHEST, FURTHEST);
         }
     }

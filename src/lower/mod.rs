@@ -9,6 +9,7 @@ mod shuffle;
 pub(crate) use shuffle::permute;
 
 use exbit_engine::{self as engine, Format, Input, Program, Step, StepKind};
+use exbit_kernels::regrid_table;
 use exbit_model::{Activation, NodeId, Op, Pool, ValueId, Window};
 
 use crate::prepare::{Network, Stage, StageKind};
@@ -91,6 +92,13 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
             let code = |c: u8| to.code(activation.apply(from.value(c)));
             StepKind::Table {
                 codes: (0..=from.bits.levels()).map(code).collect(),
+            }
+        }
+        StageKind::Round => {
+            let from = quantized.grid(network, stage.inputs[0]);
+            let table = regrid_table(from, quantized.grid(network, stage.output));
+            StepKind::Table {
+                codes: table[..=usize::from(from.bits.levels())].to_vec(),
             }
         }
         StageKind::AvgPool => average(op, &model.value(stage.inputs[0]).shape),

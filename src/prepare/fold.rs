@@ -15,7 +15,8 @@ use exbit_model::{Activation, Affine, Conv, Linear, Model, Node, Op, Result, Val
 /// None on a well-formed model; the type is that of rebuilding a graph.
 pub fn fold(model: &Model) -> Result<Model> {
     let mut nodes: Vec<Option<Node>> = model.nodes().iter().cloned().map(Some).collect();
-    let mut output = model.output();
+    let mut answers: Vec<ValueId> = model.exits().to_vec();
+    answers.push(model.output());
     for i in 0..nodes.len() {
         let Some(node) = nodes[i].as_mut() else {
             continue;
@@ -24,8 +25,10 @@ pub fn fold(model: &Model) -> Result<Model> {
         let Some(node) = nodes[i].clone() else {
             continue;
         };
-        if matches!(node.op, Op::Softmax { .. }) && node.output == output {
-            output = node.inputs[0];
+        if let (Op::Softmax { .. }, Some(answer)) =
+            (&node.op, answers.iter_mut().find(|v| **v == node.output))
+        {
+            *answer = node.inputs[0];
             nodes[i] = None;
             continue;
         }
@@ -35,7 +38,8 @@ pub fn fold(model: &Model) -> Result<Model> {
         let alone = |j: usize, nodes: &[Option<Node>]| {
             let value = nodes[j].as_ref().map(|n| n.output);
             let reads = nodes.iter().flatten().flat_map(|n| &n.inputs);
-            value != Some(output) && reads.filter(|&&v| Some(v) == value).count() == 1
+            !answers.iter().any(|&v| Some(v) == value)
+                && reads.filter(|&&v| Some(v) == value).count() == 1
         };
         let Some(before) = before.filter(|&j| alone(j, &nodes)) else {
             continue;
@@ -54,7 +58,7 @@ pub fn fold(model: &Model) -> Result<Model> {
             nodes[before] = Some(earlier);
         }
     }
-    rebuild(model, nodes.into_iter().flatten(), output)
+    rebuild(model, nodes.into_iter().flatten(), &answers)
 }
 
 /// BatchNorm as an affine map, ReLU as a clip.
@@ -178,8 +182,9 @@ fn scale_columns(
     }
 }
 
-/// A model of `nodes`, in their order, under the old names.
-fn rebuild(model: &Model, nodes: impl Iterator<Item = Node>, output: ValueId) -> Result<Model> {
+/// A model of `nodes`, in their order, under the old names, that gives `answers`: of its exits, then
+/// its own.
+fn rebuild(model: &Model, nodes: impl Iterator<Item = Node>, answers: &[ValueId]) -> Result<Model> {
     let input = model.value(model.input());
     let mut folded = Model::new(model.name(), input.name.clone(), input.shape.clone());
     let mut renamed = vec![None; model.values().len()];
@@ -188,7 +193,12 @@ fn rebuild(model: &Model, nodes: impl Iterator<Item = Node>, output: ValueId) ->
         let inputs: Vec<ValueId> = node.inputs.iter().filter_map(|v| renamed[v.0]).collect();
         renamed[node.output.0] = Some(folded.push(node.name, node.op, &inputs)?);
     }
-    folded.set_output(renamed[output.0].unwrap_or(folded.input()));
+    let renamed = |v: &ValueId| renamed[v.0].unwrap_or(folded.input());
+    let mut answers: Vec<ValueId> = answers.iter().map(renamed).collect();
+    if let Some(output) = answers.pop() {
+        folded.set_output(output);
+    }
+    folded.set_exits(answers)?;
     Ok(folded)
 }
 

@@ -3,7 +3,7 @@
 
 mod equalize;
 mod fold;
-mod network;
+pub(crate) mod network;
 
 pub use equalize::equalize;
 pub use fold::fold;

@@ -4,6 +4,9 @@
 //! A stage is a Conv or Linear with the residual sum and the activation that follow it, or one of
 //! the ops that move codes. Which values are rounded is decided here and nowhere else: what lies
 //! inside a stage (a convolution's result before its residual sum, say) never is.
+//!
+//! Where training has put a FakeQuant, that is the rounding: a stage takes in the one that alone reads
+//! its result, any other is a stage of its own.
 
 use exbit_model::{Activation, Model, Node, NodeId, Op, ValueId};
 
@@ -46,8 +49,11 @@ pub enum StageKind {
     Table(Activation),
     /// Average pooling, a window or all positions.
     AvgPool,
+    /// Codes brought to another grid: what a layer reads at fewer bits than others do.
+    Round,
     /// Maximum pooling.
     MaxPool,
+    /// Maximum pooling.
     /// Concatenation along channels.
     Concat,
     /// Padding that no layer could take in.
@@ -70,8 +76,8 @@ impl Network {
         all.filter(|&v| own(v) && !self.is_real(v)).collect()
     }
 
-    /// Whether `value` leaves the network as real numbers: the output, where a stage that sums
-    /// computes it and nothing else reads it.
+    /// Whether `value` leaves the network as real numbers: the output or an exit's answer, where a
+    /// stage that sums computes it and nothing else reads it.
     pub fn is_real(&self, value: ValueId) -> bool {
         let sums = |s: &Stage| {
             matches!(
@@ -79,7 +85,7 @@ impl Network {
                 StageKind::Layer(_) | StageKind::Add(_) | StageKind::AvgPool
             )
         };
-        value == self.model.output()
+        self.model.is_answer(value)
             && self.stages.iter().any(|s| s.output == value && sums(s))
             && !self.stages.iter().any(|s| s.inputs.contains(&value))
     }
@@ -100,7 +106,7 @@ impl Network {
 /// # Errors
 /// `Unsupported` for what has no integer step: a Softmax before the end, a concatenation along
 /// another axis than channels.
-pub(super) fn stages(model: Model) -> Result<Network> {
+pub(crate) fn stages(model: Model) -> Result<Network> {
     let mut taken = vec![false; model.nodes().len()];
     let mut stages = Vec::new();
     for (i, node) in model.nodes().iter().enumerate() {
@@ -122,6 +128,7 @@ pub(super) fn stages(model: Model) -> Result<Network> {
             | StageKind::Add(_)
             | StageKind::Table(_)
             | StageKind::AvgPool
+            | StageKind::Round
             | StageKind::Concat => Some(stage.output),
         };
     }
@@ -132,10 +139,10 @@ pub(super) fn stages(model: Model) -> Result<Network> {
     })
 }
 
-/// The only reader of `value`, where there is just one and the value is not the output.
+/// The only reader of `value`, where there is just one and the value is no answer.
 fn only_reader(model: &Model, value: ValueId) -> Option<NodeId> {
     match model.consumers(value)[..] {
-        [reader] if value != model.output() => Some(reader),
+        [reader] if !model.is_answer(value) => Some(reader),
         _ => None,
     }
 }
@@ -144,10 +151,11 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
     let mut inputs = node.inputs.clone();
     let mut output = node.output;
     let kind = match &node.op {
-        Op::Conv(_) | Op::Linear(_) | Op::Affine(_) => {
-            if let Some(sum) = residual_sum(model, id, node) {
+        Op::Conv(_) | Op::Linear(_) | Op::Affine(_) | Op::BatchNorm(_) => {
+            take_norm(model, &mut output);
+            if let Some(sum) = residual_sum(model, id, output) {
                 let add = model.node(sum);
-                inputs.extend(add.inputs.iter().filter(|&&v| v != node.output));
+                inputs.extend(add.inputs.iter().filter(|&&v| v != output));
                 output = add.output;
             }
             StageKind::Layer(take_activation(model, &mut output))
@@ -155,6 +163,7 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         Op::Add => StageKind::Add(take_activation(model, &mut output)),
         Op::Activation(activation) => StageKind::Table(*activation),
         Op::AvgPool(_) | Op::GlobalAvgPool => StageKind::AvgPool,
+        Op::FakeQuant(_) => StageKind::Round,
         Op::MaxPool(_) => StageKind::MaxPool,
         Op::Concat { axis: 0 } => StageKind::Concat,
         Op::Concat { .. } => return Err(no_step(node)),
@@ -173,8 +182,16 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
             }
             StageKind::Shuffle(chain)
         }
-        Op::BatchNorm(_) | Op::Softmax { .. } | Op::FakeQuant(_) => return Err(no_step(node)),
+        Op::Softmax { .. } => return Err(no_step(node)),
     };
+    match kind {
+        StageKind::Layer(_)
+        | StageKind::Add(_)
+        | StageKind::Table(_)
+        | StageKind::AvgPool
+        | StageKind::Concat => take_rounding(model, &mut output),
+        StageKind::Round | StageKind::MaxPool | StageKind::Pad | StageKind::Shuffle(_) => {}
+    }
     Ok(Stage {
         node: id,
         kind,
@@ -195,15 +212,35 @@ fn no_step(node: &Node) -> Error {
     )
 }
 
-/// The Add that alone reads `node`'s result and whose other input is there before `node` runs:
-/// of two convolutions that meet in a sum, the later one takes it in.
-fn residual_sum(model: &Model, id: NodeId, node: &Node) -> Option<NodeId> {
-    let sum = only_reader(model, node.output)?;
+/// The normalisation that alone reads `output`, a layer's result, which moves on to its result.
+/// Folding leaves none; a model in training still has them.
+fn take_norm(model: &Model, output: &mut ValueId) {
+    while let Some(next) = only_reader(model, *output).map(|id| model.node(id)) {
+        if !matches!(next.op, Op::BatchNorm(_) | Op::Affine(_)) {
+            return;
+        }
+        *output = next.output;
+    }
+}
+
+/// The FakeQuant that alone reads `output`, which moves on to its result.
+fn take_rounding(model: &Model, output: &mut ValueId) {
+    if let Some(next) = only_reader(model, *output).map(|id| model.node(id)) {
+        if matches!(next.op, Op::FakeQuant(_)) {
+            *output = next.output;
+        }
+    }
+}
+
+/// The Add that alone reads `output`, the result of layer `id`, and whose other input is there before
+/// the layer runs: of two convolutions that meet in a sum, the later one takes it in.
+fn residual_sum(model: &Model, id: NodeId, output: ValueId) -> Option<NodeId> {
+    let sum = only_reader(model, output)?;
     let add = model.node(sum);
     if add.op != Op::Add || add.inputs[0] == add.inputs[1] {
         return None;
     }
-    let other = add.inputs.iter().copied().find(|&v| v != node.output)?;
+    let other = add.inputs.iter().copied().find(|&v| v != output)?;
     let ready = model.producer(other).is_none_or(|p| p < id);
     // A result that is itself inside an earlier stage cannot be read: it never is, since only the
     // later of two layers takes the sum in.

@@ -36,7 +36,10 @@ pub struct Wanted {
 /// The gradient of one node's parameters, summed over images, each as long as the parameter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeGradient {
-    /// Of the weight; a BatchNorm's gamma, an Affine's or a FakeQuant's scale.
+    /// Of the weight; a BatchNorm's gamma, an Affine's scale. Of a FakeQuant four sums over the
+    /// entries: `dy (code - zero)`; `-dy scale x / step^2` in range; `dy scale` above the range, and
+    /// below it. The first two are the gradients of scale and step; with both tied, their sum is
+    /// LSQ's. Of the others every rule for moving the range is made.
     pub weight: Vec<f32>,
     /// Of the bias; a BatchNorm's beta, an Affine's shift. Empty where there is none.
     pub bias: Vec<f32>,

@@ -44,7 +44,7 @@ pub struct Node {
     pub output: ValueId,
 }
 
-/// A float network with one input and one output.
+/// A float network with one input and one output, and perhaps early exits before it.
 ///
 /// Nodes stand in an order in which each reads only the input and earlier outputs. Shapes are
 /// checked when a node is pushed, so a `Model` in hand is well formed.
@@ -53,6 +53,7 @@ pub struct Model {
     name: String,
     values: Vec<Value>,
     nodes: Vec<Node>,
+    exits: Vec<ValueId>,
     output: ValueId,
 }
 
@@ -67,6 +68,7 @@ impl Model {
             name: name.into(),
             values,
             nodes: Vec::new(),
+            exits: Vec::new(),
             output: ValueId(0),
         }
     }
@@ -128,6 +130,38 @@ impl Model {
     pub fn set_output(&mut self, value: ValueId) {
         assert!(value.0 < self.values.len(), "a value of this model");
         self.output = value;
+    }
+
+    /// The values that early exits answer with, in running order, each of the output's shape; the
+    /// output is not among them.
+    pub fn exits(&self) -> &[ValueId] {
+        &self.exits
+    }
+
+    /// Makes `values` the answers of early exits.
+    ///
+    /// # Errors
+    /// `Mismatch` when one is unknown, is not of the output's shape or the output itself, or they
+    /// do not stand in running order.
+    pub fn set_exits(&mut self, values: Vec<ValueId>) -> Result<()> {
+        let shape = |id: ValueId| self.values.get(id.0).map(|v| &v.shape);
+        let fits = |id: ValueId| shape(id) == shape(self.output) && id != self.output;
+        if let Some((i, _)) = values.iter().enumerate().find(|(_, id)| !fits(**id)) {
+            let message = "answers with another shape than the output's, or with the output";
+            let place = format!("exit {}", i + 1);
+            return Err(Error::new(ErrorKind::Mismatch, place, message));
+        }
+        if !values.is_sorted_by(|a, b| a < b) {
+            let message = "exits must stand in running order, each once";
+            return Err(Error::new(ErrorKind::Mismatch, "exits", message));
+        }
+        self.exits = values;
+        Ok(())
+    }
+
+    /// Whether `value` is an answer: the output or an exit's.
+    pub fn is_answer(&self, value: ValueId) -> bool {
+        value == self.output || self.exits.contains(&value)
     }
 
     /// Every value; the input is the first.

@@ -162,12 +162,16 @@ pub struct Pad {
     pub value: f32,
 }
 
-/// The grid of a per-tensor quantizer: `scale * (clip(rne(x / scale) + zero, 0, levels) - zero)`,
-/// `rne` rounding half to even. Codes are unsigned; a signed tensor has its zero in the middle.
+/// A per-tensor quantizer: `scale * (rne(clip(x / step + zero, 0, levels)) - zero)`, `rne` rounding
+/// half to even. Codes are unsigned; a signed tensor has its zero in the middle. `step` makes the
+/// codes and `scale` reads them: one number, but where training keeps them apart (PDQ's beta and
+/// alpha).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FakeQuant {
-    /// Step between neighbours of the grid.
+    /// Distance between neighbours of the grid that is given.
     pub scale: f32,
+    /// Distance between neighbours of the grid that the input is rounded to.
+    pub step: f32,
     /// The code of 0.0, a whole number in `[0, levels]`.
     pub zero: f32,
     /// The largest code, `2^bits - 1`.

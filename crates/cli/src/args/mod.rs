@@ -12,6 +12,7 @@ mod inspect;
 mod predict;
 mod quantize;
 mod sensitivity;
+mod train;
 
 pub(crate) use bench::Bench;
 pub(crate) use calibrating::{Calibrating, Rule};
@@ -23,6 +24,7 @@ pub(crate) use inspect::Inspect;
 pub(crate) use predict::Predict;
 pub(crate) use quantize::{Effort, Quantize};
 pub(crate) use sensitivity::Sensitivity;
+pub(crate) use train::{Method, Train};
 
 use clap::{Parser, Subcommand};
 
@@ -52,6 +54,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Sensitivity(Sensitivity),
     Quantize(Box<Quantize>),
+    Train(Train),
     Eval(Eval),
     Predict(Predict),
     Bench(Bench),

@@ -8,6 +8,7 @@ mod inspect;
 mod predict;
 mod quantize;
 mod sensitivity;
+mod train;
 
 use crate::args::Command;
 use crate::exit::Failure;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Fail
         Command::Inspect(args) => inspect::run(args),
         Command::Sensitivity(args) => sensitivity::run(args, progress),
         Command::Quantize(args) => quantize::run(args, progress),
+        Command::Train(args) => train::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),
         Command::Predict(args) => predict::run(args, progress),
         Command::Bench(args) => bench::run(args, progress),

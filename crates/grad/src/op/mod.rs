@@ -178,7 +178,7 @@ pub(crate) fn zero_parameters(op: &Op) -> Option<NodeGradient> {
         Op::Linear(l) => zeros(l.weight.len(), l.bias.as_ref().map_or(0, Vec::len)),
         Op::BatchNorm(bn) => zeros(bn.gamma.len(), bn.beta.len()),
         Op::Affine(a) => zeros(a.scale.len(), a.shift.len()),
-        Op::FakeQuant(_) => zeros(1, 0),
+        Op::FakeQuant(_) => zeros(fake_quant::SUMS, 0),
         Op::Activation(_)
         | Op::Add
         | Op::Concat { .. }

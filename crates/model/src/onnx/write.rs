@@ -57,7 +57,8 @@ pub fn write(model: &Model) -> Result<Vec<u8>> {
             r#type: Some(TypeProto { tensor_type }),
         }
     };
-    let (input, output) = (vec![info(model.input())], vec![info(model.output())]);
+    let answers = model.exits().iter().copied().chain([model.output()]);
+    let (input, output) = (vec![info(model.input())], answers.map(info).collect());
     let Writer {
         nodes: node,
         tensors: initializer,
@@ -272,6 +273,7 @@ impl Writer {
     fn fake_quant(&mut self, quant: FakeQuant, inputs: Vec<String>, out: &str) -> Result<()> {
         let FakeQuant {
             scale,
+            step,
             zero,
             levels,
         } = quant;
@@ -281,9 +283,13 @@ impl Writer {
             let message = format!("codes to {levels} with zero at {zero}; supported: 0 to 255");
             return Err(unsupported(message));
         }
-        let scale = self.floats(&format!("{out}.scale"), &[], &[scale]);
         let zero = self.tensor(&format!("{out}.zero"), &[], t::UINT8, vec![zero as u8]);
-        let grid = |x: String| vec![x, scale.clone(), zero.clone()];
+        let scale_name = self.floats(&format!("{out}.scale"), &[], &[scale]);
+        let step_name = match step == scale {
+            true => scale_name.clone(),
+            false => self.floats(&format!("{out}.step"), &[], &[step]),
+        };
+        let grid = |x: String| vec![x, step_name.clone(), zero.clone()];
         let mut codes = self.fresh(&format!("{out}.codes"));
         self.push(
             "QuantizeLinear",
@@ -298,7 +304,8 @@ impl Writer {
             self.push("Clip", vec![codes, lo, hi], &clipped, Vec::new());
             codes = clipped;
         }
-        self.push("DequantizeLinear", grid(codes), out, Vec::new());
+        let grid = vec![codes, scale_name, zero];
+        self.push("DequantizeLinear", grid, out, Vec::new());
         Ok(())
     }
 }

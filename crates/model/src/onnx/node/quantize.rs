@@ -38,14 +38,16 @@ pub(super) fn clip<'a>(call: &mut Call<'_, 'a>) -> Result<Bound<'a>> {
 pub(super) fn dequantize(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let Codes {
         value,
-        scale,
+        scale: step,
         zero,
         lo,
         hi,
     } = codes(call)?;
-    let (again, zero_again, _) = grid(call)?;
-    if (again, zero_again) != (scale, zero) {
-        return Err(unsupported("another grid than its QuantizeLinear has"));
+    let (scale, zero_again, _) = grid(call)?;
+    if zero_again != zero {
+        return Err(unsupported(
+            "another zero point than its QuantizeLinear has",
+        ));
     }
     if !(lo..=hi).contains(&zero) || lo == hi {
         return Err(unsupported(format!(
@@ -56,6 +58,7 @@ pub(super) fn dequantize(call: &mut Call<'_, '_>) -> Result<ValueId> {
     call.push(
         Op::FakeQuant(FakeQuant {
             scale,
+            step,
             zero,
             levels,
         }),

@@ -29,6 +29,7 @@ fn everything() -> Model {
     let quant = |scale, zero, levels| {
         Op::FakeQuant(FakeQuant {
             scale,
+            step: 0.75 * scale,
             zero,
             levels,
         })
@@ -167,6 +168,7 @@ fn a_grid_that_does_not_fit_is_refused() {
         let mut model = Model::new("m", "x", vec![1]);
         let op = Op::FakeQuant(FakeQuant {
             scale: 1.0,
+            step: 1.0,
             zero,
             levels,
         });

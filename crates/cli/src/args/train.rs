@@ -1,0 +1,76 @@
+//! `exbit train`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::{Preprocessing, Threads};
+
+/// Train a float network to be an integer one, with learned bits and early exits.
+///
+/// Weights and activations are rounded while the network learns; with mcqueen so are their bits, under
+/// a target for bit-operations, and exits are trained with the network. The same command goes on where
+/// a run was interrupted.
+#[derive(Args, Debug)]
+#[command(after_long_help = super::manual("\
+Examples:
+  exbit train resnet20.onnx --method lsq --data cifar-10-batches-bin --recipe w2a2.toml -o net.exbit
+  exbit train resnet20.onnx --method mcqueen --data cifar-10-batches-bin \\
+      --teacher resnet56.exbit --recipe mcqueen.toml -o net.exbit
+
+A recipe is a TOML file; every key may be left out:
+  bits = 8                 # of weights and activations at the start; first and last layer: 8
+  target_bops = 0.381e9    # bit-operations to the end of the network that the search aims at
+  penalty = 0.7            # of |BOPs / target - 1|
+  exits = [0.33, 0.56]     # shares of the MACs, or names of nodes
+  head = \"conv\"            # what an exit consists of: conv, strided, pool
+  mask = true              # the exits' gradient only where its sign is the final one's
+  epochs = { warm = 2, search = 8, settle = 20 }
+  batch = 128
+  rate = 0.01              # falls as a cosine in each phase, after warmup_steps = 100
+  momentum = 0.9
+  decay = 1e-4
+  augment = { shift = 4, mirror = true }
+  held_out = 2500          # training images kept apart, to judge by
+  seed = 1
+
+Beside NET.exbit lies NET.run, the run as it stands: saved every minute, after each epoch and when
+interrupted. Delete it to begin anew."))]
+pub(crate) struct Train {
+    /// The float network
+    #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    /// How numbers are rounded: mcqueen (bits learned), lsq (bits given) or float (not at all)
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) method: Method,
+    /// Training images and their classes, of the kinds that eval reads; the train part of them
+    #[arg(long, value_name = "DATA", value_hint = ValueHint::AnyPath)]
+    pub(crate) data: PathBuf,
+    /// The recipe
+    #[arg(long, value_name = "RECIPE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Learn the answers of this network, float or integer, instead of the labels
+    #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Begin with what another run learned: everything of the same name and size
+    #[arg(long, value_name = "NET.run", value_hint = ValueHint::FilePath)]
+    pub(crate) from: Option<PathBuf>,
+    /// Where the Program goes (the float network as ONNX, with the method float)
+    #[arg(short, long, value_name = "NET.exbit", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) preprocessing: Preprocessing,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// How numbers are rounded while they learn.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Method {
+    /// Scale, step and bits learned (PDQ), exits trained under a mask
+    Mcqueen,
+    /// One learned step a quantizer, bits given
+    Lsq,
+    /// Not at all
+    Float,
+}

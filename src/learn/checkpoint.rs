@@ -1,0 +1,221 @@
+//! A training run on disk: every number that moves, where the run stands, what it was told. One
+//! safetensors file, written beside and renamed; a run that goes on from it gives the same bytes as one
+//! that was never interrupted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use exbit_model::{Model, NodeId, Op};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::graph::Graph;
+use super::parameters::Parameters;
+use super::recipe::{Phase, Recipe};
+use crate::file::write_whole;
+use crate::{Error, ErrorKind, Result};
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Index of the phase among those that there are; past the last one at the end.
+    pub phase: usize,
+    /// Epochs of the phase that are done.
+    pub epoch: usize,
+    /// Steps of the epoch that are done.
+    pub step: usize,
+    /// Sums over those steps.
+    pub sums: Sums,
+}
+
+/// Sums over the steps of an epoch, of each answer: the exits', then the output's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sums {
+    /// Images.
+    pub images: usize,
+    /// Losses, nats.
+    pub losses: Vec<f64>,
+    /// Right answers.
+    pub right: Vec<usize>,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// What an epoch was like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The phase.
+    pub phase: Phase,
+    /// The epoch of the phase, from 1.
+    pub epoch: usize,
+    /// Mean loss of each answer over the training images, the exits' first, nats.
+    pub loss: Vec<f64>,
+    /// Training images that each answer has right, percent.
+    pub train: Vec<f64>,
+    /// Held-out images that each answer has right, percent.
+    pub held_out: Vec<f64>,
+    /// Bit-operations of one image to the end, bits rounded; 0 for a float network.
+    pub bops: f64,
+    /// Bits of each layer's weight.
+    pub weight_bits: Vec<f32>,
+    /// Bits of what each layer reads.
+    pub activation_bits: Vec<f32>,
+    /// Seconds that the epoch took.
+    pub seconds: f64,
+}
+
+/// Everything about a run but its numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Header {
+    pub(crate) recipe: Recipe,
+    pub(crate) place: Place,
+    pub(crate) records: Vec<Record>,
+}
+
+/// The tensors of a run by name.
+pub(crate) type Tensors = BTreeMap<String, Vec<f32>>;
+
+const HEADER: &str = "exbit.run";
+const VELOCITY: &str = ".velocity";
+
+/// All numbers of a run.
+pub(crate) fn tensors(graph: &Graph, parameters: &Parameters) -> Tensors {
+    let mut all = Tensors::new();
+    for parameter in &parameters.all {
+        all.insert(parameter.name.clone(), parameter.value.clone());
+        all.insert(
+            format!("{}{VELOCITY}", parameter.name),
+            parameter.velocity.clone(),
+        );
+    }
+    for node in graph.model.nodes() {
+        if let Op::BatchNorm(bn) = &node.op {
+            all.insert(format!("{}.mean", node.name), bn.mean.clone());
+            all.insert(format!("{}.var", node.name), bn.var.clone());
+        }
+    }
+    all
+}
+
+/// Puts `tensors` back, velocities too.
+///
+/// # Errors
+/// `Mismatch` when one is missing or of another length.
+pub(crate) fn restore(
+    graph: &mut Graph,
+    parameters: &mut Parameters,
+    tensors: &Tensors,
+) -> Result<()> {
+    let find = |name: &str, len: usize| {
+        let found = tensors.get(name).filter(|t| t.len() == len);
+        found.ok_or_else(|| {
+            let message = format!("{name} with {len} entries is not there: another network's run?");
+            Error::new(ErrorKind::Mismatch, "checkpoint", message)
+        })
+    };
+    for parameter in &mut parameters.all {
+        let len = parameter.value.len();
+        parameter.value.clone_from(find(&parameter.name, len)?);
+        let velocity = format!("{}{VELOCITY}", parameter.name);
+        parameter.velocity.clone_from(find(&velocity, len)?);
+    }
+    for_statistics(&mut graph.model, |name, into| {
+        into.clone_from(find(name, into.len())?);
+        Ok(())
+    })?;
+    parameters.put(graph);
+    Ok(())
+}
+
+/// Takes over what another run learned, by name: values, not velocities. What is not in it stays as it
+/// is. Gives how many parameters were found.
+pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Tensors) -> usize {
+    let mut found = 0;
+    for parameter in &mut parameters.all {
+        let other = tensors.get(&parameter.name);
+        if let Some(other) = other.filter(|t| t.len() == parameter.value.len()) {
+            parameter.value.clone_from(other);
+            found += 1;
+        }
+    }
+    let statistics = for_statistics(&mut graph.model, |name, into| {
+        if let Some(other) = tensors.get(name).filter(|t| t.len() == into.len()) {
+            into.clone_from(other);
+        }
+        Ok(())
+    });
+    debug_assert!(statistics.is_ok(), "nothing above fails");
+    parameters.put(graph);
+    found
+}
+
+fn for_statistics(
+    model: &mut Model,
+    mut each: impl FnMut(&str, &mut Vec<f32>) -> Result<()>,
+) -> Result<()> {
+    for i in 0..model.nodes().len() {
+        let name = model.node(NodeId(i)).name.clone();
+        if let Op::BatchNorm(bn) = model.op_mut(NodeId(i)) {
+            each(&format!("{name}.mean"), &mut bn.mean)?;
+            each(&format!("{name}.var"), &mut bn.var)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a run to `path`.
+///
+/// # Errors
+/// `Io` when it cannot be written.
+pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()> {
+    let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
+    let json =
+        serde_json::to_string(header).map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
+    let views = tensors.iter().map(|(name, t)| {
+        let bytes = bytemuck::cast_slice::<f32, u8>(t);
+        TensorView::new(Dtype::F32, vec![t.len()], bytes).map(|view| (name.clone(), view))
+    });
+    let views: Vec<_> = views
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
+    let metadata = [(HEADER.to_owned(), json)].into_iter().collect();
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
+    write_whole(path, &bytes).map_err(|e| fail(ErrorKind::Io, e.to_string()))
+}
+
+/// Reads a run from `path`.
+///
+/// # Errors
+/// `Io` when it cannot be read, `Malformed` when it is no run.
+pub(crate) fn load(path: &Path) -> Result<(Header, Tensors)> {
+    let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
+    let bytes = std::fs::read(path).map_err(|e| fail(ErrorKind::Io, e.to_string()))?;
+    read(&bytes).map_err(|message| fail(ErrorKind::Malformed, message))
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<(Header, Tensors), String> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
+    let header = header.ok_or("not a training run: its header is missing")?;
+    let header: Header = serde_json::from_str(header).map_err(|e| format!("its header: {e}"))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("{name} is not of floats"));
+        }
+        let floats = view
+            .data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b));
+        tensors.insert(name.to_owned(), floats.collect());
+    }
+    Ok((header, tensors))
+}

@@ -1,0 +1,159 @@
+//! Attaching exits to a float network: where they may stand, and what they consist of.
+
+use exbit_model::{Activation, BatchNorm, Conv, Linear, Model, Op, Tensor, ValueId, Window};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::recipe::{Head, Position};
+use crate::{Error, ErrorKind, Result};
+
+/// The values through which everything goes that comes after them, behind an activation: where exits
+/// may stand, each with the share of the network's MACs before it.
+pub fn cuts(model: &Model) -> Vec<(ValueId, f64)> {
+    let macs: Vec<u64> = (0..model.nodes().len())
+        .map(|i| model.macs(exbit_model::NodeId(i)))
+        .collect();
+    let total = macs.iter().sum::<u64>().max(1) as f64;
+    let mut last_read = vec![0; model.values().len()];
+    for (i, node) in model.nodes().iter().enumerate() {
+        node.inputs.iter().for_each(|v| last_read[v.0] = i + 1);
+    }
+    let (mut done, mut found) = (0, Vec::new());
+    let mut open = last_read[0];
+    for (i, node) in model.nodes().iter().enumerate() {
+        done += macs[i];
+        // Nothing from before this node is read after it.
+        let alone = open <= i + 1;
+        open = open.max(last_read[node.output.0]);
+        let is_feature = model.value(node.output).shape.len() == 3;
+        if alone && is_feature && matches!(node.op, Op::Activation(_)) {
+            found.push((node.output, done as f64 / total));
+        }
+    }
+    found
+}
+
+/// `model` with an exit at each of `positions`; weights of the heads are drawn from `seed`.
+///
+/// # Errors
+/// `Mismatch` when a name is not in the model or what it gives has no positions, when two exits fall
+/// on one place, or the network has no cut.
+pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> Result<Model> {
+    if positions.is_empty() {
+        return Ok(model.clone());
+    }
+    let places = places(model, positions)?;
+    let classes = model.value(model.output()).len();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let input = model.value(model.input());
+    let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
+    let mut renamed = vec![out.input(); model.values().len()];
+    let mut exits = Vec::with_capacity(places.len());
+    for node in model.nodes() {
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+        renamed[node.output.0] = out.push(&node.name, node.op.clone(), &inputs)?;
+        if places.contains(&node.output) {
+            let name = format!("exit{}", exits.len() + 1);
+            let at = renamed[node.output.0];
+            exits.push(push_head(&mut out, &name, at, head, classes, &mut random)?);
+        }
+    }
+    out.set_output(renamed[model.output().0]);
+    out.set_exits(exits)?;
+    Ok(out)
+}
+
+/// The values behind which the exits stand.
+fn places(model: &Model, positions: &[Position]) -> Result<Vec<ValueId>> {
+    let cuts = cuts(model);
+    let fail =
+        |place: String, message: String| Err(Error::new(ErrorKind::Mismatch, place, message));
+    let mut places = Vec::new();
+    for position in positions {
+        let (place, found) = match position {
+            Position::Name(name) => {
+                let named = model.nodes().iter().find(|n| n.name == *name);
+                let found = named.map(|n| n.output);
+                (format!("exit {name}"), found)
+            }
+            Position::Share(share) => {
+                let off = |cut: &&(ValueId, f64)| (cut.1 - share).abs();
+                let nearest = cuts.iter().min_by(|a, b| off(a).total_cmp(&off(b)));
+                (format!("exit at {share}"), nearest.map(|cut| cut.0))
+            }
+        };
+        let Some(value) = found.filter(|&v| model.value(v).shape.len() == 3) else {
+            let names: Vec<&str> = cuts
+                .iter()
+                .map(|(v, _)| model.value(*v).name.as_str())
+                .collect();
+            let message = format!("no such place; exits may stand behind {}", names.join(", "));
+            return fail(place, message);
+        };
+        if places.contains(&value) {
+            let message = format!("another exit stands behind {}", model.value(value).name);
+            return fail(place, message);
+        }
+        places.push(value);
+    }
+    Ok(places)
+}
+
+fn push_head(
+    model: &mut Model,
+    name: &str,
+    from: ValueId,
+    head: Head,
+    classes: usize,
+    random: &mut ChaCha8Rng,
+) -> Result<ValueId> {
+    let channels = model.value(from).shape[0];
+    let stride = match head {
+        Head::Conv => Some(1),
+        Head::Strided => Some(2),
+        Head::Pool => None,
+    };
+    let mut at = from;
+    if let Some(stride) = stride {
+        let conv = Op::Conv(Conv {
+            weight: drawn(&[channels, channels, 3, 3], random)?,
+            bias: None,
+            window: Window::square(3, stride, 1),
+            groups: 1,
+        });
+        let norm = Op::BatchNorm(BatchNorm {
+            gamma: vec![1.0; channels],
+            beta: vec![0.0; channels],
+            mean: vec![0.0; channels],
+            var: vec![1.0; channels],
+            eps: 1e-5,
+        });
+        at = model.push(format!("{name}.conv"), conv, &[at])?;
+        at = model.push(format!("{name}.bn"), norm, &[at])?;
+        at = model.push(
+            format!("{name}.relu"),
+            Op::Activation(Activation::Relu),
+            &[at],
+        )?;
+    }
+    at = model.push(format!("{name}.pool"), Op::GlobalAvgPool, &[at])?;
+    let flat = Op::Reshape {
+        shape: vec![channels],
+    };
+    at = model.push(format!("{name}.flatten"), flat, &[at])?;
+    let linear = Op::Linear(Linear {
+        weight: drawn(&[classes, channels], random)?,
+        bias: Some(vec![0.0; classes]),
+    });
+    Ok(model.push(format!("{name}.fc"), linear, &[at])?)
+}
+
+/// Uniform with the variance that ReLU keeps (He et al. 2015).
+fn drawn(shape: &[usize], random: &mut ChaCha8Rng) -> Result<Tensor> {
+    let fan_in: usize = shape[1..].iter().product();
+    let spread = (6.0 / fan_in as f32).sqrt();
+    let unit =
+        |random: &mut ChaCha8Rng| (random.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
+    let entries = (0..shape.iter().product()).map(|_: usize| spread * unit(random));
+    Ok(Tensor::new(shape.to_vec(), entries.collect())?)
+}

@@ -1,0 +1,278 @@
+//! The network as it is trained: the float model with a quantizer wherever the integer network rounds.
+//!
+//! A value that one layer alone reads gets that layer's quantizer. Every other value that becomes codes
+//! (what residual sums, pools and several layers read) is a stream: eight bits, always, and each layer
+//! that reads it has a quantizer of its own behind. So few bits are spent where multiplications are,
+//! and sums keep what they need; the engine brings codes from the one grid to the other by a table.
+
+use std::collections::BTreeMap;
+
+use exbit_model::{Activation, FakeQuant, Model, NodeId, Op, ValueId};
+
+use crate::Result;
+use crate::prepare::network::stages;
+use crate::prepare::{Network, StageKind};
+
+/// A quantizer of an activation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Site {
+    /// Its FakeQuant.
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// Whether codes stand for negative numbers too.
+    pub(crate) signed: bool,
+    /// Entries of one image.
+    pub(crate) entries: usize,
+    /// What it rounds, in the model without quantizers.
+    pub(crate) value: ValueId,
+}
+
+/// What a quantizer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The network's input: eight bits, scale and step as calibrated.
+    Input,
+    /// What is read otherwise than by one layer: eight bits, one learned step.
+    Stream,
+    /// What the first or last layer reads: eight bits.
+    Edge,
+    /// What a layer reads: bits may be learned.
+    Layer,
+}
+
+/// A layer with weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Layer {
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) macs: u64,
+    /// The quantizer of what it reads, in [`Graph::sites`].
+    pub(crate) site: usize,
+    /// Whether it is the first or last layer, and so of eight bits.
+    pub(crate) is_edge: bool,
+}
+
+/// A model with quantizers.
+#[derive(Clone, Debug)]
+pub(crate) struct Graph {
+    pub(crate) model: Model,
+    /// In running order.
+    pub(crate) sites: Vec<Site>,
+    /// In running order.
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// Where quantizers go: behind which values, and before which layers.
+struct Places {
+    behind: BTreeMap<ValueId, Role>,
+    /// By the layer's node.
+    before: BTreeMap<NodeId, Role>,
+}
+
+impl Graph {
+    /// Puts quantizers into `model`; into its input only `with_input`, since a Program's input is codes
+    /// already.
+    ///
+    /// # Errors
+    /// `Unsupported` for an op that has no integer step where it stands.
+    pub(crate) fn new(model: &Model, with_input: bool) -> Result<Self> {
+        let mut places = places(&stages(model.clone())?);
+        if !with_input {
+            places.behind.remove(&model.input());
+        }
+        let input = model.value(model.input());
+        let mut graph = Self {
+            model: Model::new(model.name(), input.name.clone(), input.shape.clone()),
+            sites: Vec::new(),
+            layers: Vec::new(),
+        };
+        let mut renamed = vec![graph.model.input(); model.values().len()];
+        if let Some(&role) = places.behind.get(&model.input()) {
+            renamed[0] = graph.round(model, model.input(), graph.model.input(), role, "input")?;
+        }
+        let output_layer = output_layer(model);
+        for (i, node) in model.nodes().iter().enumerate() {
+            let id = NodeId(i);
+            let mut inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+            if let Some(&role) = places.before.get(&id) {
+                let name = format!("{}.input", node.name);
+                inputs[0] = graph.round(model, node.inputs[0], inputs[0], role, &name)?;
+            }
+            let y = graph.model.push(&node.name, node.op.clone(), &inputs)?;
+            if node.op.weight().is_some() {
+                let site = graph.site_of(inputs[0]);
+                let is_edge = site.is_none_or(|s| graph.sites[s].role == Role::Input);
+                graph.layers.push(Layer {
+                    node: NodeId(graph.model.nodes().len() - 1),
+                    name: node.name.clone(),
+                    macs: model.macs(id),
+                    site: site.unwrap_or(0),
+                    is_edge: is_edge || Some(id) == output_layer,
+                });
+            }
+            renamed[node.output.0] = match places.behind.get(&node.output) {
+                Some(&role) => {
+                    let name = format!("{}.codes", node.name);
+                    graph.round(model, node.output, y, role, &name)?
+                }
+                None => y,
+            };
+        }
+        graph.model.set_output(renamed[model.output().0]);
+        let exits = model.exits().iter().map(|v| renamed[v.0]).collect();
+        graph.model.set_exits(exits)?;
+        Ok(graph)
+    }
+
+    /// `model` as it is, without quantizers.
+    pub(crate) fn plain(model: &Model) -> Self {
+        let layer = |node: NodeId| Layer {
+            node,
+            name: model.node(node).name.clone(),
+            macs: model.macs(node),
+            site: 0,
+            is_edge: false,
+        };
+        Self {
+            model: model.clone(),
+            sites: Vec::new(),
+            layers: model.layers().into_iter().map(layer).collect(),
+        }
+    }
+
+    /// The nodes on which the output depends: the others belong to exits alone.
+    pub(crate) fn on_final_path(&self) -> Vec<bool> {
+        let nodes = self.model.nodes();
+        let mut on_path = vec![false; nodes.len()];
+        let mut needed = vec![false; self.model.values().len()];
+        needed[self.model.output().0] = true;
+        for (i, node) in nodes.iter().enumerate().rev() {
+            if needed[node.output.0] {
+                on_path[i] = true;
+                node.inputs.iter().for_each(|v| needed[v.0] = true);
+            }
+        }
+        on_path
+    }
+
+    fn round(
+        &mut self,
+        model: &Model,
+        value: ValueId,
+        at: ValueId,
+        role: Role,
+        name: &str,
+    ) -> Result<ValueId> {
+        self.sites.push(Site {
+            node: NodeId(self.model.nodes().len()),
+            name: name.to_owned(),
+            role,
+            signed: !never_negative(model, value),
+            entries: model.value(value).len(),
+            value,
+        });
+        let quantizer = FakeQuant {
+            scale: 1.0,
+            step: 1.0,
+            zero: 0.0,
+            levels: 255.0,
+        };
+        Ok(self.model.push(name, Op::FakeQuant(quantizer), &[at])?)
+    }
+
+    /// The quantizer whose codes `value` holds, through ops that only move them.
+    fn site_of(&self, mut value: ValueId) -> Option<usize> {
+        loop {
+            let node = self.model.producer(value)?;
+            if let Some(site) = self.sites.iter().position(|s| s.node == node) {
+                return Some(site);
+            }
+            value = self.model.node(node).inputs[0];
+        }
+    }
+}
+
+fn output_layer(model: &Model) -> Option<NodeId> {
+    let mut value = model.output();
+    loop {
+        let node = model.producer(value)?;
+        if model.node(node).op.weight().is_some() {
+            return Some(node);
+        }
+        value = model.node(node).inputs[0];
+    }
+}
+
+fn places(network: &Network) -> Places {
+    let mut places = Places {
+        behind: BTreeMap::new(),
+        before: BTreeMap::new(),
+    };
+    let last = output_layer(&network.model);
+    for site in network.sites() {
+        let moves = |kind: &StageKind| {
+            matches!(
+                kind,
+                StageKind::MaxPool | StageKind::Pad | StageKind::Shuffle(_)
+            )
+        };
+        let readers: Vec<(NodeId, bool)> = network
+            .stages
+            .iter()
+            .filter(|s| !moves(&s.kind))
+            .flat_map(|s| {
+                let is_layer = |at: usize| {
+                    let weighs = network.model.node(s.node).op.weight().is_some();
+                    at == 0 && weighs && matches!(s.kind, StageKind::Layer(_))
+                };
+                let own = s.inputs.iter().enumerate();
+                own.filter(|(_, v)| network.grid_of(**v) == Some(site))
+                    .map(move |(at, _)| (s.node, is_layer(at)))
+            })
+            .collect();
+        let role = |node: NodeId| match Some(node) == last {
+            true => Role::Edge,
+            false => Role::Layer,
+        };
+        if site == network.model.input() {
+            places.behind.insert(site, Role::Input);
+        } else if let [(node, true)] = readers[..] {
+            places.behind.insert(site, role(node));
+        } else {
+            places.behind.insert(site, Role::Stream);
+            let layers = readers.into_iter().filter(|(_, is_layer)| *is_layer);
+            places
+                .before
+                .extend(layers.map(|(node, _)| (node, role(node))));
+        }
+    }
+    places
+}
+
+/// Whether no entry of `value` can be negative, as its ops say.
+fn never_negative(model: &Model, value: ValueId) -> bool {
+    let Some(node) = model.producer(value) else {
+        return false;
+    };
+    let node = model.node(node);
+    let inputs = || node.inputs.iter().all(|&v| never_negative(model, v));
+    match &node.op {
+        Op::Activation(activation) => match *activation {
+            Activation::Relu | Activation::Sigmoid | Activation::HardSigmoid { .. } => true,
+            Activation::Clip { lo, .. } => lo >= 0.0,
+            Activation::LeakyRelu { .. } | Activation::HardSwish => inputs(),
+        },
+        Op::Softmax { .. } => true,
+        Op::Pad(pad) => pad.value >= 0.0 && inputs(),
+        Op::Add
+        | Op::Concat { .. }
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalAvgPool
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::FakeQuant(_) => inputs(),
+        Op::Conv(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Affine(_) => false,
+    }
+}

@@ -1,0 +1,247 @@
+//! What training is told: the method, how long, how fast, what moves. A text in TOML, every key with a
+//! default.
+
+use exbit_kernels::Bits;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// How weights and activations are rounded while they learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Not at all: fine-tuning of the float network.
+    Float,
+    /// At given bits, one learned step a quantizer (LSQ, Esser et al. 2020).
+    Lsq,
+    /// PDQ: scale, step and bits learned (McQueen, Saxena and Roy 2023).
+    Mcqueen,
+}
+
+/// What stands between a block and the classes of an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// 3x3 convolution, BatchNorm, ReLU, mean over positions, Linear: McQueen's head, but for its
+    /// learned mixture of mean and maximum, of which we keep the mean.
+    Conv,
+    /// The same with stride 2: a quarter of the work.
+    Strided,
+    /// Mean over positions, Linear.
+    Pool,
+}
+
+/// Where an exit stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Position {
+    /// Behind the cut of the network nearest to this share of its MACs, from 0 to 1.
+    Share(f64),
+    /// Behind the node of this name.
+    Name(String),
+}
+
+/// Epochs of each phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Epochs {
+    /// Bits frozen where they start; all losses summed.
+    pub warm: usize,
+    /// Bits learned under the penalty.
+    pub search: usize,
+    /// Bits whole and frozen.
+    pub settle: usize,
+}
+
+impl Default for Epochs {
+    /// As we decided for CIFAR-10: the method's description has no schedule for it.
+    fn default() -> Self {
+        Self {
+            warm: 2,
+            search: 8,
+            settle: 20,
+        }
+    }
+}
+
+/// How training images vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// The furthest shift along each axis, pixels; black comes in from outside.
+    pub shift: usize,
+    /// Whether every other image is mirrored.
+    pub mirror: bool,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self {
+            shift: 4,
+            mirror: true,
+        }
+    }
+}
+
+/// Everything that training is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// How numbers are rounded.
+    pub method: Method,
+    /// Bits of weights and activations at the start (of the first and the last layer always 8).
+    pub bits: u8,
+    /// Where exits are attached.
+    pub exits: Vec<Position>,
+    /// What an exit consists of.
+    pub head: Head,
+    /// Whether the exits' gradient is masked by the sign of the final one's.
+    pub mask: bool,
+    /// Bit-operations of one image through the whole network that the search aims at.
+    pub target_bops: Option<f64>,
+    /// Weight of the penalty `|B / target - 1|`.
+    pub penalty: f32,
+    /// Epochs of each phase; only the last one is there for bits that are not learned.
+    pub epochs: Epochs,
+    /// Images of a step.
+    pub batch: usize,
+    /// The highest learning rate of a phase, from which it falls to zero as a cosine.
+    pub rate: f32,
+    /// Steps over which the rate rises at the beginning of a phase.
+    pub warmup_steps: usize,
+    /// Momentum.
+    pub momentum: f32,
+    /// Weight decay; none on what belongs to a quantizer.
+    pub decay: f32,
+    /// How training images vary.
+    pub augment: Augment,
+    /// Training images kept apart: accuracy while training, and thresholds of exits, are of them.
+    pub held_out: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            method: Method::Mcqueen,
+            bits: 8,
+            exits: Vec::new(),
+            head: Head::Conv,
+            mask: true,
+            target_bops: None,
+            penalty: 0.7,
+            epochs: Epochs::default(),
+            batch: 128,
+            rate: 0.01,
+            warmup_steps: 100,
+            momentum: 0.9,
+            decay: 1e-4,
+            augment: Augment::default(),
+            held_out: 2500,
+            seed: 1,
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    /// `Malformed`, with the line, when the text is not TOML or has an unknown key; `Mismatch` when a
+    /// value makes no sense.
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self = toml::from_str(text)
+            .map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The text that [`Recipe::parse`] reads.
+    ///
+    /// # Errors
+    /// None for a recipe in hand; the type is that of writing TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |field: &str, message: &str| {
+            let place = format!("recipe: {field}");
+            Err(Error::new(ErrorKind::Mismatch, place, message))
+        };
+        let positive = |x: f32| x.is_finite() && x >= 0.0;
+        if !(2..=8).contains(&self.bits) {
+            return wrong("bits", "expected 2 to 8");
+        }
+        if self.batch == 0 {
+            return wrong("batch", "expected at least one image");
+        }
+        if ![self.rate, self.decay, self.penalty]
+            .into_iter()
+            .all(positive)
+        {
+            return wrong("rate, decay, penalty", "expected numbers from 0 on");
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return wrong("momentum", "expected a number from 0 to below 1");
+        }
+        let learned = self.method == Method::Mcqueen && self.epochs.search > 0;
+        match self.target_bops {
+            Some(target) if !(target.is_finite() && target > 0.0) => {
+                wrong("target_bops", "expected a positive number, as 0.381e9")
+            }
+            None if learned => wrong(
+                "target_bops",
+                "the search for bits needs it: give, say, 0.381e9, or set epochs.search to 0",
+            ),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The phases that there are, with their epochs.
+    pub(crate) fn phases(&self) -> Vec<(Phase, usize)> {
+        let Epochs {
+            warm,
+            search,
+            settle,
+        } = self.epochs;
+        let all = match self.method {
+            Method::Float | Method::Lsq => vec![(Phase::Settle, settle)],
+            Method::Mcqueen => vec![
+                (Phase::Warm, warm),
+                (Phase::Search, search),
+                (Phase::Settle, settle),
+            ],
+        };
+        all.into_iter().filter(|(_, epochs)| *epochs > 0).collect()
+    }
+
+    /// The bits at the start.
+    pub(crate) fn first_bits(&self) -> Bits {
+        Bits::new(self.bits).unwrap_or(Bits::EIGHT)
+    }
+}
+
+/// A phase of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Bits frozen where they start, all losses summed without a mask.
+    Warm,
+    /// Bits learned.
+    Search,
+    /// Bits whole and frozen.
+    Settle,
+}
+
+impl Phase {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Warm => "warm",
+            Phase::Search => "search",
+            Phase::Settle => "settle",
+        }
+    }
+}

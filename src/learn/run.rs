@@ -1,0 +1,393 @@
+//! A training run: what it is made of, how it goes on step by step, and what comes out.
+
+use std::path::Path;
+use std::time::Instant;
+
+use exbit_engine::{Input, Program};
+use exbit_grad::{Mode, forward, infer_with};
+use exbit_kernels::Grid;
+use exbit_model::data::{DataSet, Preprocess, shuffled};
+use exbit_model::{FakeQuant, Model, Op};
+
+use super::checkpoint::{self, Header, Place, Record, Sums};
+use super::exits::attach;
+use super::graph::{Graph, Role};
+use super::images::Images;
+use super::parameters::Parameters;
+use super::recipe::{Method, Phase, Recipe};
+use super::step::{Lesson, Seen, step};
+use super::teacher::{Teacher, count_right, targets};
+use super::{finish, penalty};
+use crate::prepare::Network;
+use crate::quantized::Quantized;
+use crate::{Result, lower};
+
+/// Images of a batch that is only looked at.
+const LOOK: usize = 100;
+
+/// What a run tells while it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// Some training images were read.
+    Read(usize),
+    /// A step was taken: the place after it, and of how many steps the epoch consists.
+    Step(&'a Place, usize),
+    /// An epoch ended.
+    Epoch(&'a Record),
+}
+
+/// A training run.
+pub struct Run {
+    recipe: Recipe,
+    /// The float model with its exits.
+    base: Model,
+    graph: Graph,
+    parameters: Parameters,
+    images: Images,
+    teacher: Option<Teacher>,
+    input: Grid,
+    place: Place,
+    records: Vec<Record>,
+}
+
+impl Run {
+    /// A run at its beginning.
+    ///
+    /// # Errors
+    /// As [`attach`], as reading the images, and `Mismatch` when the teacher does not fit;
+    /// `Unsupported` for an op that has no integer step.
+    pub fn new(
+        model: &Model,
+        set: &DataSet,
+        preprocess: &Preprocess,
+        teacher: Option<Teacher>,
+        recipe: &Recipe,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Self> {
+        let base = attach(model, &recipe.exits, recipe.head, recipe.seed)?;
+        let classes = base.value(base.output()).len();
+        let mut read = |n| tell(Event::Read(n));
+        let images = Images::read(set, preprocess, classes, recipe, &mut read)?;
+        if let Some(teacher) = &teacher {
+            teacher.check(base.value(base.input()).len(), classes)?;
+        }
+        let input = images.grid();
+        let mut graph = match recipe.method {
+            Method::Float => Graph::plain(&base),
+            Method::Lsq | Method::Mcqueen => Graph::new(&base, true)?,
+        };
+        set_input(&mut graph, input);
+        let first = images.batch(&images.train[..recipe.batch], None);
+        let magnitudes = magnitudes(&base, &graph, &first.x, recipe.batch);
+        let parameters = Parameters::new(&graph, recipe.method, recipe.first_bits(), &magnitudes);
+        parameters.put(&mut graph);
+        Ok(Self {
+            recipe: recipe.clone(),
+            base,
+            graph,
+            parameters,
+            images,
+            teacher,
+            input,
+            place: Place::default(),
+            records: Vec::new(),
+        })
+    }
+
+    /// Takes over what the run in the file `path` learned, by name; gives how many parameters were
+    /// found and how many there are.
+    ///
+    /// # Errors
+    /// As reading the file.
+    pub fn adopt(&mut self, path: &Path) -> Result<(usize, usize)> {
+        let (_, tensors) = checkpoint::load(path)?;
+        let found = checkpoint::adopt(&mut self.graph, &mut self.parameters, &tensors);
+        Ok((found, self.parameters.all.len()))
+    }
+
+    /// Goes back to where the run in the file `path` stood.
+    ///
+    /// # Errors
+    /// As reading the file; `Mismatch` when it was told something else than this one.
+    pub fn resume(&mut self, path: &Path) -> Result<()> {
+        let (header, tensors) = checkpoint::load(path)?;
+        if header.recipe != self.recipe {
+            let message = "was made with another recipe: take that one, or start another run";
+            let place = path.display().to_string();
+            return Err(crate::Error::new(
+                crate::ErrorKind::Mismatch,
+                place,
+                message,
+            ));
+        }
+        checkpoint::restore(&mut self.graph, &mut self.parameters, &tensors)?;
+        self.place = header.place;
+        self.records = header.records;
+        Ok(())
+    }
+
+    /// Writes the run to the file `path`.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let header = Header {
+            recipe: self.recipe.clone(),
+            place: self.place.clone(),
+            records: self.records.clone(),
+        };
+        let tensors = checkpoint::tensors(&self.graph, &self.parameters);
+        checkpoint::save(path, &header, &tensors)
+    }
+
+    /// The epochs so far.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Where the run stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Steps of an epoch; images that fill no batch are left out, others each time.
+    pub fn steps(&self) -> usize {
+        self.images.train.len() / self.recipe.batch
+    }
+
+    /// Epochs of all phases.
+    pub fn epochs(&self) -> usize {
+        self.recipe.phases().iter().map(|(_, epochs)| epochs).sum()
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.place.phase >= self.recipe.phases().len()
+    }
+
+    /// Goes on to the end of the epoch, or until `tell` has had enough and gives `false`.
+    ///
+    /// # Errors
+    /// As asking the teacher.
+    pub fn epoch(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+        let Some(&(phase, epochs)) = self.recipe.phases().get(self.place.phase) else {
+            return Ok(());
+        };
+        if (self.place.epoch, self.place.step) == (0, 0) {
+            self.begin(phase);
+        }
+        let mut start = Instant::now();
+        let steps = self.steps();
+        let earlier = self.place.phase * 1000 + self.place.epoch;
+        let seed = self
+            .recipe
+            .seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add(earlier as u64);
+        let order = shuffled(self.images.train.len(), seed);
+        while self.place.step < steps {
+            let at = self.place.step * self.recipe.batch;
+            let indices = order[at..at + self.recipe.batch].iter();
+            let indices: Vec<usize> = indices.map(|&i| self.images.train[i]).collect();
+            let done = self.place.epoch * steps + self.place.step;
+            let rate = rate(&self.recipe, done, epochs * steps);
+            let own = seed
+                .wrapping_mul(1_000_003)
+                .wrapping_add(self.place.step as u64);
+            let seen = self.step(&indices, own, (phase, rate))?;
+            add(&mut self.place.sums, &seen, indices.len());
+            self.place.step += 1;
+            self.place.sums.seconds += start.elapsed().as_secs_f64();
+            start = Instant::now();
+            if !tell(Event::Step(&self.place, steps)) {
+                return Ok(());
+            }
+        }
+        let record = self.record(phase);
+        tell(Event::Epoch(&record));
+        self.records.push(record);
+        self.place = Place {
+            phase: self.place.phase,
+            epoch: self.place.epoch + 1,
+            ..Place::default()
+        };
+        if self.place.epoch == epochs {
+            self.place = Place {
+                phase: self.place.phase + 1,
+                ..Place::default()
+            };
+        }
+        Ok(())
+    }
+
+    /// What changes at the beginning of a phase.
+    fn begin(&mut self, phase: Phase) {
+        for parameter in &mut self.parameters.all {
+            parameter.velocity.fill(0.0);
+        }
+        if phase == Phase::Settle && self.recipe.method == Method::Mcqueen {
+            penalty::round_bits(&self.graph, &mut self.parameters, self.recipe.target_bops);
+            self.parameters.put(&mut self.graph);
+        }
+    }
+
+    fn step(&mut self, indices: &[usize], seed: u64, how: (Phase, f32)) -> Result<Seen> {
+        let classes = self.base.value(self.base.output()).len();
+        let batch = self
+            .images
+            .batch(indices, Some((self.recipe.augment, seed)));
+        let targets = targets(&mut self.teacher, &batch, classes)?;
+        let lesson = Lesson {
+            x: &batch.x,
+            labels: &batch.labels,
+            targets,
+        };
+        Ok(step(
+            &mut self.graph,
+            &mut self.parameters,
+            &lesson,
+            &self.recipe,
+            how,
+        ))
+    }
+
+    fn record(&self, phase: Phase) -> Record {
+        let sums = &self.place.sums;
+        let images = sums.images.max(1) as f64;
+        let layers = 0..self.graph.layers.len();
+        let float = self.recipe.method == Method::Float;
+        let site_bits = |l: usize| self.parameters.site(self.graph.layers[l].site)[2];
+        Record {
+            phase,
+            epoch: self.place.epoch + 1,
+            loss: sums.losses.iter().map(|l| l / images).collect(),
+            train: sums
+                .right
+                .iter()
+                .map(|&r| 100.0 * r as f64 / images)
+                .collect(),
+            held_out: self.held_out(),
+            bops: if float {
+                0.0
+            } else {
+                penalty::bops(&self.graph, &self.parameters, true)
+            },
+            weight_bits: if float {
+                vec![]
+            } else {
+                layers.clone().map(|l| self.parameters.layer(l).n).collect()
+            },
+            activation_bits: if float {
+                vec![]
+            } else {
+                layers.map(site_bits).collect()
+            },
+            seconds: sums.seconds,
+        }
+    }
+
+    /// Held-out images that each answer has right, percent.
+    fn held_out(&self) -> Vec<f64> {
+        let model = &self.graph.model;
+        let classes = model.value(model.output()).len();
+        let answers: Vec<_> = model
+            .exits()
+            .iter()
+            .chain([&model.output()])
+            .copied()
+            .collect();
+        let mut right = vec![0; answers.len()];
+        for indices in self.images.held_out.chunks(LOOK) {
+            let batch = self.images.batch(indices, None);
+            let tape = forward(model, &batch.x, indices.len(), Mode::Eval);
+            for (right, &answer) in right.iter_mut().zip(&answers) {
+                *right += count_right(tape.value(answer), &batch.labels, classes);
+            }
+        }
+        let images = self.images.held_out.len().max(1) as f64;
+        right
+            .into_iter()
+            .map(|r| 100.0 * r as f64 / images)
+            .collect()
+    }
+
+    /// The float model as it is now, with its exits; rounded weights where there are quantizers.
+    pub fn model(&self) -> &Model {
+        &self.graph.model
+    }
+
+    /// The integer network as it is now.
+    ///
+    /// # Errors
+    /// `Mismatch` while bits are not whole, or for a float run.
+    pub fn quantized(&self) -> Result<(Network, Quantized)> {
+        if self.recipe.method == Method::Float {
+            let message = "a float run has no integer network: quantize what it wrote";
+            return Err(crate::Error::new(
+                crate::ErrorKind::Mismatch,
+                "method",
+                message,
+            ));
+        }
+        finish::finish(&self.base, &self.graph, &self.parameters, self.input)
+    }
+
+    /// The Program as it is now; pixels enter through `input`.
+    ///
+    /// # Errors
+    /// As [`Run::quantized`].
+    pub fn program(&self, input: Input) -> Result<Program> {
+        let (network, quantized) = self.quantized()?;
+        Ok(lower(&network, &quantized, input))
+    }
+}
+
+fn add(sums: &mut Sums, seen: &Seen, images: usize) {
+    sums.images += images;
+    sums.losses.resize(seen.losses.len(), 0.0);
+    sums.right.resize(seen.right.len(), 0);
+    sums.losses
+        .iter_mut()
+        .zip(&seen.losses)
+        .for_each(|(a, b)| *a += b);
+    sums.right
+        .iter_mut()
+        .zip(&seen.right)
+        .for_each(|(a, b)| *a += b);
+}
+
+/// The rate of step `done` of `total`: a straight rise, then a cosine to zero.
+fn rate(recipe: &Recipe, done: usize, total: usize) -> f32 {
+    let rise = ((done + 1) as f32 / recipe.warmup_steps.max(1) as f32).min(1.0);
+    let part = done as f32 / total.max(1) as f32;
+    recipe.rate * rise * 0.5 * (1.0 + (std::f32::consts::PI * part).cos())
+}
+
+/// The input's quantizer is the one that pixels have.
+fn set_input(graph: &mut Graph, grid: Grid) {
+    let sites = graph.sites.iter().filter(|s| s.role == Role::Input);
+    for node in sites.map(|s| s.node).collect::<Vec<_>>() {
+        if let Op::FakeQuant(quantizer) = graph.model.op_mut(node) {
+            *quantizer = FakeQuant {
+                scale: grid.scale,
+                step: grid.scale,
+                zero: f32::from(grid.zero),
+                levels: f32::from(grid.bits.levels()),
+            };
+        }
+    }
+}
+
+/// The mean of `|x|` of what each site rounds, over `images` images of `x`.
+fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) -> Vec<f32> {
+    let mut found = vec![0.0; graph.sites.len()];
+    infer_with(base, x, images, |value, y| {
+        for (site, mean) in graph.sites.iter().zip(&mut found) {
+            if site.value == value {
+                let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
+                *mean = (sum / y.len().max(1) as f64) as f32;
+            }
+        }
+    });
+    found
+}
