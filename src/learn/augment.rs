@@ -46,7 +46,11 @@ mod tests {
         let (mut mirrored, mut moved) = (0, 0);
         for _ in 0..64 {
             let mut out = Vec::new();
-            view(&image, shape, Augment::default(), &mut random, &mut out);
+            let how = Augment {
+                shift: 2,
+                mirror: true,
+            };
+            view(&image, shape, how, &mut random, &mut out);
             assert_eq!(out.len(), 64);
             // The middle always comes from inside the image.
             let step = i16::from(out[4 * 8 + 4]) - i16::from(out[4 * 8 + 3]);

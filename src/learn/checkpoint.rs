@@ -81,6 +81,7 @@ pub(crate) type Tensors = BTreeMap<String, Vec<f32>>;
 
 const HEADER: &str = "exbit.run";
 const VELOCITY: &str = ".velocity";
+const SQUARE: &str = ".square";
 
 /// All numbers of a run.
 pub(crate) fn tensors(graph: &Graph, parameters: &Parameters) -> Tensors {
@@ -91,6 +92,12 @@ pub(crate) fn tensors(graph: &Graph, parameters: &Parameters) -> Tensors {
             format!("{}{VELOCITY}", parameter.name),
             parameter.velocity.clone(),
         );
+        if !parameter.square.is_empty() {
+            all.insert(
+                format!("{}{SQUARE}", parameter.name),
+                parameter.square.clone(),
+            );
+        }
     }
     for node in graph.model.nodes() {
         if let Op::BatchNorm(bn) = &node.op {
@@ -122,6 +129,12 @@ pub(crate) fn restore(
         parameter.value.clone_from(find(&parameter.name, len)?);
         let velocity = format!("{}{VELOCITY}", parameter.name);
         parameter.velocity.clone_from(find(&velocity, len)?);
+        // Only some optimizers have it, and only after a step.
+        let square = tensors.get(&format!("{}{SQUARE}", parameter.name));
+        parameter.square = square
+            .filter(|s| s.len() == len)
+            .cloned()
+            .unwrap_or_default();
     }
     for_statistics(&mut graph.model, |name, into| {
         into.clone_from(find(name, into.len())?);

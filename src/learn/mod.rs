@@ -15,6 +15,7 @@ mod exits;
 mod finish;
 mod graph;
 mod images;
+mod optimizer;
 mod parameters;
 mod pdq;
 mod penalty;
@@ -25,6 +26,7 @@ mod teacher;
 
 pub use checkpoint::{Place, Record, Sums};
 pub use exits::{attach, cuts};
+pub use optimizer::{Optimizer, Schedule};
 pub use recipe::{Augment, Epochs, Head, Method, Phase, Position, Recipe};
 pub use run::{Event, Run};
 pub use teacher::Teacher;

@@ -19,6 +19,8 @@ pub(crate) struct Parameter {
     pub(crate) what: What,
     pub(crate) value: Vec<f32>,
     pub(crate) velocity: Vec<f32>,
+    /// The running mean of squared gradients, where the optimizer keeps one.
+    pub(crate) square: Vec<f32>,
 }
 
 /// What a parameter is, and whose.
@@ -112,6 +114,7 @@ impl Parameters {
             name: format!("{node}.{part}"),
             what,
             velocity: vec![0.0; value.len()],
+            square: Vec::new(),
             value,
         });
     }

@@ -4,6 +4,7 @@
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
+use super::optimizer::{Optimizer, Schedule};
 use crate::{Error, ErrorKind, Result};
 
 /// How weights and activations are rounded while they learn.
@@ -105,11 +106,15 @@ pub struct Recipe {
     pub epochs: Epochs,
     /// Images of a step.
     pub batch: usize,
-    /// The highest learning rate of a phase, from which it falls to zero as a cosine.
+    /// How parameters move.
+    pub optimizer: Optimizer,
+    /// How the rate falls over a phase.
+    pub schedule: Schedule,
+    /// The highest learning rate of a phase.
     pub rate: f32,
     /// Steps over which the rate rises at the beginning of a phase.
     pub warmup_steps: usize,
-    /// Momentum.
+    /// Momentum (Adam has its own).
     pub momentum: f32,
     /// Weight decay; none on what belongs to a quantizer.
     pub decay: f32,
@@ -133,6 +138,8 @@ impl Default for Recipe {
             penalty: 0.7,
             epochs: Epochs::default(),
             batch: 128,
+            optimizer: Optimizer::Sgd,
+            schedule: Schedule::Cosine,
             rate: 0.01,
             warmup_steps: 100,
             momentum: 0.9,

@@ -13,9 +13,10 @@ use super::checkpoint::{self, Header, Place, Record, Sums};
 use super::exits::attach;
 use super::graph::{Graph, Role};
 use super::images::Images;
+use super::optimizer::rate;
 use super::parameters::Parameters;
 use super::recipe::{Method, Phase, Recipe};
-use super::step::{Lesson, Seen, step};
+use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, count_right, targets};
 use super::{finish, penalty};
 use crate::prepare::Network;
@@ -194,7 +195,7 @@ impl Run {
             let own = seed
                 .wrapping_mul(1_000_003)
                 .wrapping_add(self.place.step as u64);
-            let seen = self.step(&indices, own, (phase, rate))?;
+            let seen = self.step(&indices, own, Pace { phase, done, rate })?;
             add(&mut self.place.sums, &seen, indices.len());
             self.place.step += 1;
             self.place.sums.seconds += start.elapsed().as_secs_f64();
@@ -224,6 +225,7 @@ impl Run {
     fn begin(&mut self, phase: Phase) {
         for parameter in &mut self.parameters.all {
             parameter.velocity.fill(0.0);
+            parameter.square.fill(0.0);
         }
         if phase == Phase::Settle && self.recipe.method == Method::Mcqueen {
             penalty::round_bits(&self.graph, &mut self.parameters, self.recipe.target_bops);
@@ -231,7 +233,7 @@ impl Run {
         }
     }
 
-    fn step(&mut self, indices: &[usize], seed: u64, how: (Phase, f32)) -> Result<Seen> {
+    fn step(&mut self, indices: &[usize], seed: u64, pace: Pace) -> Result<Seen> {
         let classes = self.base.value(self.base.output()).len();
         let batch = self
             .images
@@ -247,7 +249,7 @@ impl Run {
             &mut self.parameters,
             &lesson,
             &self.recipe,
-            how,
+            pace,
         ))
     }
 
@@ -354,13 +356,6 @@ fn add(sums: &mut Sums, seen: &Seen, images: usize) {
         .iter_mut()
         .zip(&seen.right)
         .for_each(|(a, b)| *a += b);
-}
-
-/// The rate of step `done` of `total`: a straight rise, then a cosine to zero.
-fn rate(recipe: &Recipe, done: usize, total: usize) -> f32 {
-    let rise = ((done + 1) as f32 / recipe.warmup_steps.max(1) as f32).min(1.0);
-    let part = done as f32 / total.max(1) as f32;
-    recipe.rate * rise * 0.5 * (1.0 + (std::f32::consts::PI * part).cos())
 }
 
 /// The input's quantizer is the one that pixels have.

@@ -14,9 +14,9 @@ use exbit_grad::{Cotangent, Mode, Wanted, backward, forward};
 
 use super::graph::Graph;
 use super::parameters::{Parameters, What, follow};
-use super::penalty;
 use super::recipe::{Phase, Recipe};
 use super::teacher::{Targets, count_right};
+use super::{optimizer, penalty};
 
 /// What a step saw before it moved anything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,13 +36,22 @@ pub(crate) struct Lesson<'a> {
     pub(crate) targets: Targets,
 }
 
-/// Moves `parameters` one step of `rate` in `phase`, and the model with them.
+/// Where in its phase a step is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) phase: Phase,
+    /// Steps of the phase before it.
+    pub(crate) done: usize,
+    pub(crate) rate: f32,
+}
+
+/// Moves `parameters` one step, and the model with them.
 pub(crate) fn step(
     graph: &mut Graph,
     parameters: &mut Parameters,
     lesson: &Lesson,
     recipe: &Recipe,
-    (phase, rate): (Phase, f32),
+    pace: Pace,
 ) -> Seen {
     let model = &graph.model;
     let classes = model.value(model.output()).len();
@@ -56,7 +65,7 @@ pub(crate) fn step(
         seen.right.push(count_right(logits, lesson.labels, classes));
         seeds.push((answer, gradient));
     }
-    let masked = recipe.mask && phase != Phase::Warm && seeds.len() > 1;
+    let masked = recipe.mask && pace.phase != Phase::Warm && seeds.len() > 1;
     let exits = seeds.len() - 1;
     let cotangents = match masked {
         true => {
@@ -75,12 +84,12 @@ pub(crate) fn step(
         let exits = parameters.gradient(graph, exits);
         join(graph, parameters, &mut gradient, &exits);
     }
-    if let (Phase::Search, Some(target)) = (phase, recipe.target_bops) {
+    if let (Phase::Search, Some(target)) = (pace.phase, recipe.target_bops) {
         let how = (recipe.penalty, target);
         seen.penalty = penalty::add_gradient(graph, parameters, how, &mut gradient);
     }
     follow(&mut graph.model, &tape);
-    descend(graph, parameters, &gradient, recipe, (phase, rate));
+    descend(graph, parameters, &gradient, recipe, pace);
     parameters.put(graph);
     seen
 }
@@ -110,31 +119,21 @@ fn mask(last: &mut [f32], exits: &[f32], shared: bool) {
     }
 }
 
-/// Stochastic gradient descent with momentum: `v = m v + g + d p`, `p -= rate v`.
+/// Moves what moves in this phase.
 fn descend(
     graph: &Graph,
     parameters: &mut Parameters,
     gradient: &[Vec<f32>],
     recipe: &Recipe,
-    (phase, rate): (Phase, f32),
+    pace: Pace,
 ) {
-    let moves: Vec<bool> = {
-        let all = parameters.all.iter();
-        all.map(|p| parameters.moves(graph, p.what, phase))
-            .collect()
-    };
+    let all = parameters.all.iter();
+    let moves: Vec<bool> = all
+        .map(|p| parameters.moves(graph, p.what, pace.phase))
+        .collect();
     let all = parameters.all.iter_mut().zip(gradient).zip(moves);
     for ((parameter, g), _) in all.filter(|(_, moves)| *moves) {
-        let decay = if parameter.what.is_quantizer() {
-            0.0
-        } else {
-            recipe.decay
-        };
-        let pairs = parameter.value.iter_mut().zip(&mut parameter.velocity);
-        for ((p, v), g) in pairs.zip(g) {
-            *v = recipe.momentum * *v + g + decay * *p;
-            *p -= rate * *v;
-        }
+        optimizer::descend(parameter, g, recipe, pace.done, pace.rate);
     }
     parameters.project(graph);
 }

@@ -27,7 +27,9 @@ A recipe is a TOML file; every key may be left out:
   mask = true              # the exits' gradient only where its sign is the final one's
   epochs = { warm = 2, search = 8, settle = 20 }
   batch = 128
-  rate = 0.01              # falls as a cosine in each phase, after warmup_steps = 100
+  optimizer = \"sgd\"        # or rmsprop, adam
+  schedule = \"cosine\"      # or step
+  rate = 0.01              # the highest of a phase, after warmup_steps = 100
   momentum = 0.9
   decay = 1e-4
   augment = { shift = 4, mirror = true }
