@@ -21,6 +21,7 @@ use super::teacher::{Teacher, count_right, targets};
 use super::{finish, penalty};
 use crate::prepare::Network;
 use crate::quantized::Quantized;
+use crate::report::Training;
 use crate::{Result, lower};
 
 /// Images of a batch that is only looked at.
@@ -139,6 +140,20 @@ impl Run {
         };
         let tensors = checkpoint::tensors(&self.graph, &self.parameters);
         checkpoint::save(path, &header, &tensors)
+    }
+
+    /// The run as it is to be shown; `command` made it.
+    ///
+    /// # Errors
+    /// None for a run in hand; the type is that of writing the recipe.
+    pub fn report(&self, command: String) -> Result<Training> {
+        Ok(Training {
+            network: self.base.name().to_owned(),
+            layers: self.graph.layers.iter().map(|l| l.name.clone()).collect(),
+            records: self.records.clone(),
+            recipe: self.recipe.to_toml()?,
+            command,
+        })
     }
 
     /// The epochs so far.

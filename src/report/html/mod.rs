@@ -10,9 +10,11 @@ mod frame;
 mod front;
 mod headline;
 mod label;
+mod lines;
 mod table;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

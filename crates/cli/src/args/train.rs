@@ -60,6 +60,9 @@ pub(crate) struct Train {
     /// Where the Program goes (the float network as ONNX, with the method float)
     #[arg(short, long, value_name = "NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+    /// Write the run's curves here after each epoch, one HTML page
+    #[arg(long, value_name = "TRAIN.html", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) preprocessing: Preprocessing,
     #[command(flatten)]

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         let (found, all) = run.adopt(path)?;
         progress.note(&format!("{}: {found} of {all} parameters", path.display()));
     }
-    let stopped = go_on(&mut run, &saved, progress)?;
+    let stopped = go_on(&mut run, &saved, args.report.as_deref(), progress)?;
     progress.close();
     if !stopped {
         write(&run, args, &recipe, &preprocess)?;
@@ -125,7 +125,13 @@ fn begin(
 }
 
 /// Trains until the end or an interruption; says whether there was one. What is done is on disk then.
-fn go_on(run: &mut Run, saved: &Path, progress: &Progress) -> Result<bool, Failure> {
+fn go_on(
+    run: &mut Run,
+    saved: &Path,
+    report: Option<&Path>,
+    progress: &Progress,
+) -> Result<bool, Failure> {
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     // A second one ends the process as usual would.
@@ -150,6 +156,9 @@ fn go_on(run: &mut Run, saved: &Path, progress: &Progress) -> Result<bool, Failu
             !stop.load(Ordering::SeqCst) && last.elapsed() < SAVE_EVERY
         })?;
         run.save(saved)?;
+        if let Some(path) = report {
+            put(path, run.report(command.clone())?.to_html().as_bytes())?;
+        }
         last = Instant::now();
         if stop.load(Ordering::SeqCst) {
             progress.note(&format!(

@@ -19,6 +19,10 @@ use exbit_model::FakeQuant;
 
 use super::{Seen, Wants};
 
+/// The most neighbours between an end of the range and its estimate: where the zero is the largest
+/// code, 256 numbers around half a step give one place.
+const NEIGHBOURS: usize = 1024;
+
 /// Sums that the gradient has.
 pub(crate) const SUMS: usize = 4;
 
@@ -35,52 +39,97 @@ fn place(op: &FakeQuant, x: f32) -> f32 {
     x / op.step + op.zero
 }
 
-/// The last places that round to a code in range: half a step beyond the ends, as half rounds to
-/// even. A range with an odd largest code leaves its upper half out.
-#[derive(Clone, Copy)]
-struct Range {
-    lo: f32,
-    hi: f32,
-}
-
-impl Range {
-    fn new(op: &FakeQuant) -> Self {
-        let even = op.levels % 2.0 == 0.0;
-        let hi = op.levels + 0.5;
-        Self {
-            lo: -0.5,
-            hi: if even { hi } else { hi.next_down() },
+/// The least and the largest `x` that round to a code in range. Half a step beyond an end rounds to the
+/// even neighbour: a range with an odd largest code leaves its upper half out.
+fn range(op: &FakeQuant) -> (f32, f32) {
+    let even = op.levels % 2.0 == 0.0;
+    let past = |t: f32| {
+        if even {
+            t > op.levels + 0.5
+        } else {
+            t >= op.levels + 0.5
         }
-    }
+    };
+    // `place` grows with `x`: from an estimate some neighbours lead to the ends.
+    let walk = |from: f32, go: &dyn Fn(f32) -> f32, on: &dyn Fn(f32) -> bool| {
+        let mut at = from;
+        for _ in 0..NEIGHBOURS {
+            if !on(at) {
+                break;
+            }
+            at = go(at);
+        }
+        at
+    };
+    let inside = |x: f32| place(op, x) >= -0.5;
+    let lo = (-0.5 - op.zero) * op.step;
+    let lo = walk(lo, &f32::next_up, &|x| !inside(x));
+    let lo = walk(lo, &f32::next_down, &|x| inside(x.next_down()));
+    let inside = |x: f32| !past(place(op, x));
+    let hi = (op.levels + 0.5 - op.zero) * op.step;
+    let hi = walk(hi, &f32::next_down, &|x| !inside(x));
+    let hi = walk(hi, &f32::next_up, &|x| inside(x.next_up()));
+    (lo, hi)
 }
 
 pub(super) fn backward(op: &FakeQuant, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
-    let x = seen.xs[0];
-    let (op, range) = (*op, Range::new(op));
+    let (x, y) = (seen.xs[0], seen.y);
+    let (lo, hi) = range(op);
     let slope = op.scale / op.step;
     for (c, dx) in wants.of_input() {
         map2(dx, x, dys[c], |x, dy| {
-            let t = place(&op, x);
-            if t >= range.lo && t <= range.hi {
-                dy * slope
-            } else {
-                0.0
-            }
+            if x >= lo && x <= hi { dy * slope } else { 0.0 }
         });
     }
     let step_slope = -op.scale / (op.step * op.step);
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        let term = |x: f32, dy: f32| {
-            let t = place(&op, x);
-            let q = f32::from(clip_round(t, 0.0, op.levels)) - op.zero;
-            let above = if t > range.hi { dy } else { 0.0 };
-            let below = if t < range.lo { dy } else { 0.0 };
-            [dy * q, (dy - above - below) * x, above, below]
-        };
-        let [q, inside, above, below] = sums(x, dy, term);
-        let terms = [q, step_slope * inside, op.scale * above, op.scale * below];
+        // `dy y` is `dy scale q`: no division for each entry.
+        let [codes] = sums(y, dy, |y, dy| [dy * y]);
+        let [inside, above, below] = sums(x, dy, |x, dy| {
+            let above = if x > hi { dy } else { 0.0 };
+            let below = if x < lo { dy } else { 0.0 };
+            [(dy - above - below) * x, above, below]
+        });
+        let terms = [
+            codes / op.scale,
+            step_slope * inside,
+            op.scale * above,
+            op.scale * below,
+        ];
         for (sum, term) in gradient.weight.iter_mut().zip(terms) {
             *sum += term;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_the_range_are_the_last_numbers_that_are_not_clipped() {
+        for (zero, levels) in [
+            (0.0, 3.0),
+            (0.0, 4.0),
+            (128.0, 255.0),
+            (7.0, 7.0),
+            (255.0, 255.0),
+        ] {
+            for step in [1.0, 0.37, 1e-6, 3e7] {
+                let op = FakeQuant {
+                    scale: 1.0,
+                    step,
+                    zero,
+                    levels,
+                };
+                let clipped = |x: f32| {
+                    let code = place(&op, x).round_ties_even();
+                    code < 0.0 || code > levels
+                };
+                let (lo, hi) = range(&op);
+                let ends = [lo.next_down(), lo, hi, hi.next_up()];
+                assert_eq!(ends.map(clipped), [true, false, false, true], "{op:?}");
+            }
         }
     }
 }

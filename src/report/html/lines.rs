@@ -1,0 +1,73 @@
+//! Several curves in one drawing.
+
+use maud::{Markup, html};
+
+use super::axis::Axis;
+use super::frame::{Frame, px};
+use super::label::place;
+
+/// One curve.
+pub(super) struct Line {
+    pub(super) name: String,
+    /// From left to right.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// The style of the `i`-th curve: there are six, then they come again.
+pub(super) fn class(i: usize) -> String {
+    format!("line{}", i % 6)
+}
+
+/// Draws `lines` `width` units wide; `None` when no curve has a point that is a number. Marks stand on
+/// the points where they are few, and each curve's name at its right end.
+pub(super) fn draw(lines: &[Line], titles: [&str; 2], width: f64) -> Option<Markup> {
+    let usable = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
+    let all = || lines.iter().flat_map(|l| &l.points).filter(usable);
+    all().next()?;
+    let x = Axis::linear(all().map(|p| p.0), if width < 450.0 { 4 } else { 6 });
+    let y = Axis::linear(all().map(|p| p.1), 6);
+    let frame = Frame::new(width, (width * 0.6).clamp(240.0, 360.0));
+    let at = |p: &(f64, f64)| (frame.x(x.at(p.0)), frame.y(y.at(p.1)));
+    let path = |line: &Line| -> String {
+        let points = line.points.iter().filter(usable).map(at);
+        points.map(|(x, y)| px(x) + "," + &px(y) + " ").collect()
+    };
+    let few = |line: &Line| line.points.len() <= 40;
+    let ends = lines.iter().filter_map(|l| {
+        let last = l.points.iter().rfind(usable)?;
+        Some((at(last), l.name.clone()))
+    });
+    let labels = place(&frame, ends.collect(), &[]);
+    Some(html! {
+        svg viewBox=(frame.view_box()) role="img" aria-label=(titles[1]) {
+            (frame.y_axis(&y, titles[1]))
+            (frame.x_axis(&x, titles[0]))
+            @for (i, line) in lines.iter().enumerate() {
+                g class=(class(i)) {
+                    title { (line.name) }
+                    polyline points=(path(line).trim_end()) {}
+                    @if few(line) {
+                        @for p in line.points.iter().filter(usable) {
+                            circle cx=(px(at(p).0)) cy=(px(at(p).1)) r="2.2" {}
+                        }
+                    }
+                }
+            }
+            @for (place, text) in &labels { (place.text(text)) }
+        }
+    })
+}
+
+/// The names of the curves with their colours, under the drawing.
+pub(super) fn caption(lines: &[Line]) -> Markup {
+    html! {
+        @for (i, line) in lines.iter().enumerate() {
+            span.key {
+                svg.mark viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" {
+                    g class=(class(i)) { polyline points="0,7 14,7" {} }
+                }
+                " " (line.name)
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A training run as a page: its curves, and how the bits of each layer moved.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::frame::{Frame, px};
+use super::lines::{self, Line};
+use super::{POLICY, figure};
+use crate::learn::Record;
+use crate::report::number::{bops, seconds};
+use crate::report::training::Training;
+
+impl Training {
+    /// The run as an HTML page in one file.
+    pub fn to_html(&self) -> String {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.network) ", trained" }
+                    style { (PreEscaped(include_str!("page.css"))) }
+                }
+                body {
+                    main {
+                        (header(self))
+                        div.pairs {
+                            (curves(self, "Held-out accuracy", "held-out images right, %", |r| &r.held_out))
+                            (curves(self, "Training accuracy", "training images right, %", |r| &r.train))
+                            (curves(self, "Loss", "mean loss, nats", |r| &r.loss))
+                            (cost(self))
+                            (bits("Bits of weights", self, |r| &r.weight_bits))
+                            (bits("Bits of what layers read", self, |r| &r.activation_bits))
+                        }
+                        section {
+                            h2 { "How this was made" }
+                            @if !self.command.is_empty() { pre { code { (self.command) } } }
+                            pre { code { (self.recipe) } }
+                        }
+                    }
+                }
+            }
+        };
+        page.into_string()
+    }
+}
+
+fn header(run: &Training) -> Markup {
+    let taken: f64 = run.records.iter().map(|r| r.seconds).sum();
+    html! {
+        h1 { (run.network) ", trained" }
+        @if let Some(last) = run.records.last() {
+            div.tiles {
+                @if let Some(right) = last.held_out.last() {
+                    (tile("held-out images right", format!("{right:.2} %")))
+                }
+                @if last.bops > 0.0 { (tile("BOPs to the end", bops(last.bops))) }
+                (tile("epochs", run.records.len().to_string()))
+                (tile("time", seconds(taken)))
+            }
+        }
+    }
+}
+
+fn tile(what: &str, value: String) -> Markup {
+    html! { div { span.what { (what) } span.big { (value) } } }
+}
+
+/// One curve for each answer, over epochs.
+fn curves(run: &Training, title: &str, unit: &str, of: fn(&Record) -> &Vec<f64>) -> Markup {
+    let answers = run.records.iter().map(|r| of(r).len()).max().unwrap_or(0);
+    let line = |a: usize| {
+        let points = run.records.iter().enumerate();
+        let points = points.filter_map(|(i, r)| Some((i as f64 + 1.0, *of(r).get(a)?)));
+        Line {
+            name: match a + 1 == answers {
+                true => "output".to_owned(),
+                false => format!("exit {}", a + 1),
+            },
+            points: points.collect(),
+        }
+    };
+    let all: Vec<Line> = (0..answers).map(line).collect();
+    let caption = lines::caption(&all);
+    figure(
+        title,
+        &|width| lines::draw(&all, ["epoch", unit], width),
+        Some(caption),
+    )
+}
+
+fn cost(run: &Training) -> Markup {
+    let points = run.records.iter().enumerate();
+    let line = [Line {
+        name: String::new(),
+        points: points
+            .map(|(i, r)| (i as f64 + 1.0, r.bops / 1e9))
+            .collect(),
+    }];
+    let any = run.records.iter().any(|r| r.bops > 0.0);
+    let draw = |width| lines::draw(&line, ["epoch", "GBOPs to the end, bits rounded"], width);
+    figure(
+        "Bit-operations",
+        &|width| any.then(|| draw(width)).flatten(),
+        None,
+    )
+}
+
+/// A field of layers by epochs, the darker the more bits.
+fn bits(title: &str, run: &Training, of: fn(&Record) -> &Vec<f32>) -> Markup {
+    let layers = run.layers.len();
+    let moved = |l: usize| {
+        let bits = run.records.iter().filter_map(move |r| of(r).get(l));
+        bits.clone().any(|b| Some(b) != bits.clone().next())
+    };
+    let draw = |width: f64| {
+        if !(0..layers).any(moved) {
+            return None;
+        }
+        let frame = Frame::new(width, 66.0 + 9.0 * layers as f64);
+        let step = frame.inner_width() / run.records.len() as f64;
+        let row = (frame.bottom() - frame.top) / layers as f64;
+        Some(html! {
+            svg viewBox=(frame.view_box()) role="img" aria-label=(title) {
+                text x="2" y=(px(frame.top - 12.0)) { "layer, in running order" }
+                @for (l, name) in run.layers.iter().enumerate() {
+                    @if l % 5 == 4 || l == 0 {
+                        text.tick text-anchor="end" x=(px(frame.left - 7.0))
+                            y=(px(frame.top + (l as f64 + 0.5) * row + 4.0)) { (l + 1) }
+                    }
+                    @for (e, record) in run.records.iter().enumerate() {
+                        @if let Some(bits) = of(record).get(l) {
+                            rect.cell x=(px(frame.left + e as f64 * step)) width=(px(step))
+                                y=(px(frame.top + l as f64 * row)) height=(px(row - 1.0))
+                                fill-opacity=(format!("{:.2}", (bits - 1.0) / 7.0)) {
+                                title { (name) ", epoch " (e + 1) ": " (format!("{bits:.2}")) " bits" }
+                            }
+                        }
+                    }
+                }
+                text text-anchor="end" x=(px(frame.x(1.0))) y=(px(frame.bottom() + 20.0)) { "epoch" }
+            }
+        })
+    };
+    let caption = html! { span.key { "The darker, the more bits: from 2 to 8." } };
+    figure(title, &draw, Some(caption))
+}
