@@ -25,6 +25,8 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
         values: Vec::new(),
         steps: Vec::new(),
         output: 0,
+        exits: Vec::new(),
+        policy: engine::Policy::Never,
         classes: Vec::new(),
         notes: Vec::new(),
     };
