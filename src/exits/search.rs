@@ -3,7 +3,8 @@
 //! With the other thresholds fixed, the best one of an exit is found exactly, by a pass over the
 //! images in the order of their sureness there; or the exit is shut, so that its head costs
 //! nothing. This goes round until nothing changes, with the goal itself and, since a goal of two
-//! halves has many dead ends, first with `wrong + mu n bops / bops_full` for several `mu`.
+//! halves has many dead ends, first with `wrong + mu n bops / bops_full` for several `mu`, from the
+//! shared threshold and from all exits shut.
 
 use exbit_engine::Policy;
 
@@ -38,9 +39,10 @@ pub(super) fn per_exit(
             vec![f32::INFINITY; held.exits()]
         }
     };
+    let shut = vec![f32::INFINITY; held.exits()];
     let mut best = start.clone();
     search.descend(&mut best, &by_goal);
-    for i in 0..PRICES {
+    for (i, start) in (0..PRICES).flat_map(|i| [(i, &start), (i, &shut)]) {
         let price = (f64::from(-i) / 2.0).exp2() * images as f64 / whole;
         let mut t = start.clone();
         search.descend(&mut t, &|s| [price * s.bops - s.right as f64, s.bops, 0.0]);

@@ -128,7 +128,7 @@ fn thresholds_of_each_exit_are_rarely_worse_than_the_best_and_never_than_a_share
             }
         }
     }
-    assert!(optimal * 100 >= all * 95, "{optimal} of {all}");
+    assert!(optimal * 100 >= all * 92, "{optimal} of {all}");
     assert!(gained > 100, "{gained} of {all}");
 }
 

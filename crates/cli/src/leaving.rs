@@ -6,14 +6,13 @@
 use std::time::{Duration, Instant};
 
 use exbit::cost::{Work, expected, work_to_exits};
-use exbit_engine::{Policy, Program, Session};
+use exbit_engine::{Policy, Program, Session, likeliest};
 use exbit_model::data::Batch;
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::score::percent;
 use crate::timing::Times;
-use exbit_engine::likeliest;
 
 /// What the exits have done so far.
 #[derive(Debug)]
@@ -153,16 +152,17 @@ impl Leaving {
     }
 }
 
-/// The times of single images: by the Session's policy, then to the end without any head.
+/// The time of each of `images` alone, by the Session's policy and to the end without any head: the
+/// median of rounds over all of them.
 pub(crate) fn side_by_side(
     session: &mut Session,
     images: &Batch,
     time: Duration,
 ) -> Result<[Times; 2], Failure> {
     let policies = [session.policy().clone(), Policy::Never];
-    let mut times = [Vec::new(), Vec::new()];
-    let start = Instant::now();
-    let one = session.input_len();
+    let count = images.indices.len();
+    let mut times = [vec![Vec::new(); count], vec![Vec::new(); count]];
+    let (start, one) = (Instant::now(), session.input_len());
     // The first round warms up.
     let mut round = 0;
     while round < 2 || start.elapsed() < time {
@@ -174,12 +174,13 @@ pub(crate) fn side_by_side(
                 session.run(image)?;
                 let took = call.elapsed().as_secs_f64() * 1e3;
                 if round > 0 {
-                    times[side].push(took);
+                    times[side][i].push(took);
                 }
             }
         }
         round += 1;
     }
     session.set_policy(&policies[0])?;
-    Ok(times.map(Times::of))
+    let median = |times: Vec<f64>| Times::of(times).percentile(50);
+    Ok(times.map(|images| Times::of(images.into_iter().map(median).collect())))
 }
