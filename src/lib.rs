@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod cost;
 pub mod distill;
 mod error;
+pub mod exits;
 mod file;
 mod fingerprint;
 pub mod latency;

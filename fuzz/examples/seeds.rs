@@ -146,7 +146,13 @@ fn external() -> Files {
 }
 
 fn programs() -> Result<Files> {
-    let program = |seed| random::program(&mut random::Random::new(seed), 3).to_bytes();
+    let program = |seed| {
+        let mut random = random::Random::new(seed);
+        match seed % 2 {
+            0 => random::with_exits(&mut random, 3).to_bytes(),
+            _ => random::program(&mut random, 3).to_bytes(),
+        }
+    };
     let mut files = (0..80)
         .map(program)
         .collect::<std::result::Result<Files, _>>()?;

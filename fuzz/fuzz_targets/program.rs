@@ -1,5 +1,5 @@
 //! Any bytes as a Program file: an error, or a Program that is written and read back, and that
-//! runs, unless it is large, to the same answer on the scalar and on the fastest kernels.
+//! runs, unless it is large, to the same answer from the same exit on the scalar and on the fastest kernels.
 
 #![no_main]
 
@@ -22,11 +22,12 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn run(program: &Program, isa: &str) -> Vec<u32> {
+fn run(program: &Program, isa: &str) -> (Vec<u32>, Vec<usize>) {
     let mut session = Session::with_isa(program, isa).expect("a checked Program runs");
     let pixels: Vec<u8> = (0..session.input_len()).map(|i| (i * 37) as u8).collect();
     let answer = session.run(&pixels).expect("as long as the input");
-    answer.iter().map(|v| v.to_bits()).collect()
+    let bits = answer.iter().map(|v| v.to_bits()).collect();
+    (bits, session.exits().to_vec())
 }
 
 fn is_small(program: &Program) -> bool {

@@ -14,11 +14,13 @@
 //! their bits, as most published tables count them. BOPs are not a speed: time is a
 //! [`Latency`] table, measured.
 
+mod exits;
 mod sizes;
 mod table;
 
 use exbit_kernels::Bits;
 
+pub use exits::{Work, expected, work_to_exits};
 pub use sizes::{ActivationSize, LayerSize, Precisions, Sizes};
 pub(crate) use table::index_of;
 pub use table::{Choice, Latency, Table};

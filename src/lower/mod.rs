@@ -8,7 +8,7 @@ mod shuffle;
 
 pub(crate) use shuffle::permute;
 
-use exbit_engine::{self as engine, Format, Input, Program, Step, StepKind};
+use exbit_engine::{self as engine, Exit, Format, Input, Program, Step, StepKind};
 use exbit_kernels::regrid_table;
 use exbit_model::{Activation, NodeId, Op, Pool, ValueId, Window};
 
@@ -26,6 +26,8 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
         values: Vec::new(),
         steps: Vec::new(),
         output: 0,
+        exits: Vec::new(),
+        policy: engine::Policy::Never,
         classes: Vec::new(),
         notes: Vec::new(),
     };
@@ -49,6 +51,13 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
         });
     }
     program.output = slots[network.model.output().0].unwrap_or(0);
+    let exits = network.model.exits().iter();
+    program.exits = exits
+        .filter_map(|&v| {
+            let name = network.model.value(v).name.clone();
+            slots[v.0].map(|value| Exit { name, value })
+        })
+        .collect();
     program
 }
 

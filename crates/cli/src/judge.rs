@@ -36,7 +36,7 @@ impl Pair<'_> {
         progress: &Progress,
     ) -> Result<(), Failure> {
         let integer = Network::Integer(self.program.clone());
-        let mut trial = Trial::new(Runner::new(integer, self.threads)?);
+        let mut trial = Trial::new(integer, self.threads)?;
         trial.compare_with(self.model, "the float network")?;
         let image = trial.judge(set, self.preprocess, images, progress)?;
         progress.set("timing single images", 0, 1);

@@ -9,6 +9,7 @@ mod cmd;
 mod exit;
 mod images;
 mod judge;
+mod leaving;
 mod network;
 mod output;
 mod progress;

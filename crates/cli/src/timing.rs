@@ -32,8 +32,13 @@ impl Times {
             times.push(call.elapsed().as_secs_f64() * 1e3);
             after(start.elapsed());
         }
+        Ok(Self::of(times))
+    }
+
+    /// The times of at least one call, in milliseconds.
+    pub(crate) fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
-        Ok(Self(times))
+        Self(times)
     }
 
     /// The time that `percent` of the calls stay within, in milliseconds.

@@ -7,6 +7,7 @@ use exbit_model::Model;
 use exbit_model::data::{Batch, DataSet, Preprocess};
 
 use crate::exit::Failure;
+use crate::leaving::Leaving;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -14,6 +15,11 @@ use crate::score::{Score, answer, percent};
 
 /// A batch is as long as keeps its numbers within this many.
 const BATCH_ENTRIES: usize = 4 << 20;
+
+/// The images of a batch of a network that reads `input_len` numbers.
+pub(crate) fn batch_size(input_len: usize) -> usize {
+    (BATCH_ENTRIES / input_len.max(1)).clamp(1, 256)
+}
 
 /// A network, and its scores so far.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub(crate) struct Trial {
     /// Time in the network alone.
     pub(crate) seconds: f64,
     pub(crate) float: Option<Reference>,
+    /// Where images leave, where there are exits.
+    pub(crate) leaving: Option<Leaving>,
 }
 
 /// The float network on the same images.
@@ -41,13 +49,19 @@ impl Reference {
 }
 
 impl Trial {
-    pub(crate) fn new(runner: Runner) -> Self {
-        Self {
-            runner,
+    /// `network`, to run on `threads` threads.
+    pub(crate) fn new(network: Network, threads: usize) -> Result<Self, Failure> {
+        let leaving = match &network {
+            Network::Float(_) => None,
+            Network::Integer(program) => Leaving::new(program),
+        };
+        Ok(Self {
+            runner: Runner::new(network, threads)?,
+            leaving,
             score: Score::default(),
             seconds: 0.0,
             float: None,
-        }
+        })
     }
 
     /// Runs `model` on the same images; `place` names it.
@@ -78,31 +92,29 @@ impl Trial {
         progress: &Progress,
     ) -> Result<Batch, Failure> {
         set.labels_below(self.runner.classes())?;
-        let batch = (BATCH_ENTRIES / self.runner.input_len().max(1)).clamp(1, 256);
-        let mut last = None;
+        let batch = batch_size(self.runner.input_len());
+        if images == 0 {
+            return Err(Failure::bad_input("the data set has no images"));
+        }
         for batch in set.batches(preprocess, (0..images).collect::<Vec<_>>(), batch) {
             let batch = batch?;
             self.add(&batch)?;
             progress.set("evaluating", self.score.images() as u64, images as u64);
-            last = Some(batch);
         }
-        let empty = || Failure::bad_input("the data set has no images");
-        let batch = last.filter(|_| images > 0).ok_or_else(empty)?;
-        let len = batch.x.len() / batch.indices.len();
-        Ok(Batch {
-            indices: batch.indices[..1].to_vec(),
-            pixels: batch.pixels[..len].to_vec(),
-            x: batch.x[..len].to_vec(),
-            labels: None,
-        })
+        Ok(set.batch(preprocess, &[images - 1])?)
     }
 
     fn add(&mut self, batch: &Batch) -> Result<(), Failure> {
         let labels = batch.labels.as_deref().unwrap_or_default();
         let classes = self.runner.classes();
-        let start = Instant::now();
-        let logits = self.runner.logits(batch)?;
-        self.seconds += start.elapsed().as_secs_f64();
+        let (logits, seconds) = match (&mut self.runner, &mut self.leaving) {
+            (Runner::Integer(session), Some(leaving)) => leaving.run(session, batch, labels)?,
+            (runner, _) => {
+                let start = Instant::now();
+                (runner.logits(batch)?, start.elapsed().as_secs_f64())
+            }
+        };
+        self.seconds += seconds;
         self.score.add(&logits, labels, classes);
         if let Some(float) = &mut self.float {
             let reference = float.runner.logits(batch)?;

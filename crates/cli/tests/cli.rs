@@ -4,11 +4,12 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "demo",
     "inspect",
     "sensitivity",
     "quantize",
+    "exits",
     "eval",
     "predict",
     "bench",

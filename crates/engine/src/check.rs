@@ -4,6 +4,7 @@
 use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, every, magnitude};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::exit::MOST_EXITS;
 use crate::memory;
 use crate::{Conv, Format, Program, Step, StepKind, Value, Weights};
 
@@ -66,8 +67,11 @@ impl Program {
             check.map_err(|message| Error::new(ErrorKind::Mismatch, place, message))
         };
         at("program", self.check_counts())?;
+        self.check_exits()?;
+        self.policy.check(self.exits.len())?;
         for (i, value) in self.values.iter().enumerate() {
-            at(&format!("value {i}"), check_value(value, i == self.output))?;
+            let real = i == self.output || self.exits.iter().any(|e| e.value == i);
+            at(&format!("value {i}"), check_value(value, real))?;
         }
         at("input", self.check_input())?;
         let mut written = vec![false; self.values.len()];
@@ -101,9 +105,36 @@ impl Program {
                 self.steps.len()
             )
         })?;
+        require(self.exits.len() <= MOST_EXITS, || {
+            format!("{} exits; {MOST_EXITS} at most", self.exits.len())
+        })?;
         require(self.output < count, || {
             format!("its output is value {} of {count}", self.output)
         })
+    }
+
+    /// That exits have logits like the output's, written one after another and before it.
+    fn check_exits(&self) -> Result<()> {
+        let writer = |v: usize| self.steps.iter().position(|s| s.output == v);
+        let output = &self.values[self.output];
+        let mut before = None;
+        for (k, exit) in self.exits.iter().enumerate() {
+            let v = exit.value;
+            let logits = self.values.get(v).filter(|_| v != self.output);
+            let real = |value: &Value| value.format == Format::Real && value.shape == output.shape;
+            let check = require(logits.is_some_and(real), || {
+                format!("value {v} is no logits like those of the output")
+            });
+            let check = check.and_then(|()| {
+                let between = before < writer(v) && writer(v) < writer(self.output);
+                let message = "is not written between the exit before it and the output";
+                require(between, || message.into())
+            });
+            let place = format!("exit {k} ({})", exit.name);
+            check.map_err(|message| Error::new(ErrorKind::Mismatch, place, message))?;
+            before = writer(v);
+        }
+        Ok(())
     }
 
     fn check_input(&self) -> Check {
@@ -169,7 +200,9 @@ fn check_value(value: &Value, is_output: bool) -> Check {
         format!("{h}x{w}x{c} entries are too many")
     })?;
     match value.format {
-        Format::Real => require(is_output, || "only the output may be real numbers".into()),
+        Format::Real => require(is_output, || {
+            "only the output and exits may be real numbers".into()
+        }),
         Format::Codes(Grid { bits, scale, zero }) => {
             require(scale.is_normal() && scale > 0.0, || {
                 format!("its scale is {scale}")

@@ -8,24 +8,32 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `session`.
+//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `network` (how an
+//! image runs through), `session`; `exit` and `policy` say where and when it leaves.
 
 mod check;
+mod confidence;
 mod container;
 mod crew;
 mod error;
+mod exit;
 mod file;
 mod memory;
+mod network;
 mod pixels;
+mod policy;
 mod profile;
 mod program;
 mod session;
 mod step;
 mod wire;
 
+pub use confidence::{entropy, likeliest, max_softmax};
 pub use error::{Error, ErrorKind, Result};
 pub use exbit_kernels::{Activation, Bits, Epilogue, Grid, Window};
+pub use exit::Exit;
 pub use memory::ActivationBytes;
+pub use policy::Policy;
 pub use profile::StepTime;
 pub use program::*;
 pub use session::{Session, present_isas};

@@ -7,6 +7,8 @@
 
 use exbit_kernels::{Activation, Bits, Grid, Window};
 
+use crate::{Exit, Policy};
+
 /// A small integer network, as it ships.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -20,6 +22,10 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// The value that holds the answer (logits before any softmax).
     pub output: usize,
+    /// Where an image may leave before the end, in running order.
+    pub exits: Vec<Exit>,
+    /// When it does, unless a Session is told otherwise.
+    pub policy: Policy,
     /// Class names, if known; as many as the output has entries.
     pub classes: Vec<String>,
     /// Facts about how this Program was made (tool version, plan, seed); carried, not interpreted.
@@ -51,7 +57,7 @@ pub struct Value {
 pub enum Format {
     /// Codes on a grid, one byte each in the arena.
     Codes(Grid),
-    /// Real numbers: only the Program's output, written by a Conv, AvgPool or Add.
+    /// Real numbers: only the Program's output and its exits, written by a Conv, AvgPool or Add.
     Real,
 }
 

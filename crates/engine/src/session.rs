@@ -4,13 +4,15 @@
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use exbit_kernels::{Isa, Scratch, Target, Team, pixel_table};
+use exbit_kernels::{Isa, Scratch, Team};
 
 use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
+use crate::network::{Depth, Network};
 use crate::step::Ready;
-use crate::{Format, Program, Step, StepKind, file, memory, pixels};
+use crate::{Policy, Program, Step, StepKind, file, memory};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -26,24 +28,10 @@ pub struct Session {
     /// The threads, where there are more than one.
     team: Option<Team>,
     pub(crate) answers: Vec<f32>,
-}
-
-/// What all threads share.
-#[derive(Debug)]
-pub(crate) struct Network {
-    isa: Isa,
-    /// The code of each pixel value, one table per channel.
-    pixels: Vec<[u8; 256]>,
-    /// What each thread makes of the input's codes.
-    input_parts: Vec<Range<usize>>,
-    pub(crate) steps: Vec<Ready>,
-    pub(crate) names: Vec<String>,
-    /// Where the codes of each value lie, without slack; empty for a real output.
-    codes: Vec<Range<usize>>,
-    /// The number that each code of the output stands for, where the output has codes.
-    output: Option<(usize, [f32; 256])>,
-    pub(crate) answer_len: usize,
-    keeps_values: bool,
+    /// Where each image of the largest call so far left, those of the last one first.
+    exits: Vec<usize>,
+    /// Images of the last call.
+    count: usize,
 }
 
 impl Session {
@@ -110,69 +98,121 @@ impl Session {
     }
 
     /// The answer (logits) for one image of raw pixels, `[height, width, channels]`; all threads
-    /// work on it. Allocates nothing.
+    /// work on it, until it leaves at the first exit that the policy says, or to the end.
+    /// Allocates nothing.
     ///
     /// # Errors
     /// `Mismatch` when `pixels` is not [`Session::input_len`] long.
     pub fn run(&mut self, pixels: &[u8]) -> Result<&[f32]> {
         self.network.check_pixels(pixels.len(), 1)?;
+        self.count = 1;
         let answer = &mut self.answers[..self.network.answer_len];
         let mut crew = Crew {
             team: self.team.as_mut(),
             scratches: &mut self.scratches,
         };
-        self.network
-            .run(&mut self.arenas[0], &mut crew, pixels, answer);
+        let arena = &mut self.arenas[0];
+        self.exits[0] = self
+            .network
+            .run(Depth::Policy, arena, &mut crew, pixels, answer);
         Ok(answer)
     }
 
     /// The answers for `count` images, one after another, each what [`Session::run`] gives for it,
-    /// whatever the number of threads. Each thread takes as many images as any other; all work on
-    /// the images that are left. Allocates only where `count` is larger than ever before.
+    /// whatever the number of threads. Each thread takes the next image when it is done with one;
+    /// all work on the images that would not be enough for all. Allocates only where `count` is
+    /// larger than ever before.
     ///
     /// # Errors
     /// `Mismatch` when `pixels` is not `count` times [`Session::input_len`] long.
     pub fn run_batch(&mut self, pixels: &[u8], count: usize) -> Result<&[f32]> {
+        self.run_images(Depth::Policy, pixels, count)
+    }
+
+    /// What every exit and the output answer, whatever the policy says: `(count, exits + 1,
+    /// answer_len)`. Every image goes to the end, through all heads.
+    ///
+    /// # Errors
+    /// As [`Session::run_batch`].
+    pub fn run_every_exit(&mut self, pixels: &[u8], count: usize) -> Result<&[f32]> {
+        self.run_images(Depth::EveryExit, pixels, count)
+    }
+
+    /// Where each image of the last call left: the index of an exit, or the number of exits where
+    /// it went to the end.
+    pub fn exits(&self) -> &[usize] {
+        &self.exits[..self.count]
+    }
+
+    /// When images leave from now on.
+    pub fn policy(&self) -> &Policy {
+        self.network.policy()
+    }
+
+    /// Lets images leave by `policy` from now on.
+    ///
+    /// # Errors
+    /// `Mismatch` when it is not for as many exits as there are.
+    pub fn set_policy(&mut self, policy: &Policy) -> Result<()> {
+        policy.check(self.network.exits())?;
+        self.network.set_policy(policy.clone());
+        Ok(())
+    }
+
+    fn run_images(&mut self, depth: Depth, pixels: &[u8], count: usize) -> Result<&[f32]> {
         let Self {
             network,
             arenas,
             scratches,
             team,
             answers,
+            exits,
+            ..
         } = self;
         network.check_pixels(pixels.len(), count)?;
-        let (input_len, answer_len) = (network.input_len(), network.answer_len);
-        let needed = count * answer_len;
+        self.count = count;
+        let one = match depth {
+            Depth::Policy => network.answer_len,
+            Depth::EveryExit => (network.exits() + 1) * network.answer_len,
+        };
+        let needed = count * one;
         if answers.len() < needed {
             answers.resize(needed, 0.0);
         }
-        let threads = arenas.len();
-        let share = count / threads;
-        let (pixels, left) = pixels.split_at(share * threads * input_len);
-        let (targets, left_targets) = answers[..needed].split_at_mut(share * threads * answer_len);
-        if let (Some(team), 1..) = (team.as_mut(), share) {
+        if exits.len() < count {
+            exits.resize(count, 0);
+        }
+        let images = pixels.chunks_exact(network.input_len());
+        let answers = answers[..needed].chunks_exact_mut(one);
+        let mut images = images.zip(answers).zip(exits);
+        if let Some(team) = team {
+            let threads = arenas.len();
+            let alone = count - count % threads;
+            let queue = Mutex::new(images.by_ref().take(alone));
+            // Nothing panics that holds the queue.
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let mut jobs = [const { None }; MOST_THREADS];
             let own = arenas.iter_mut().zip(scratches.iter_mut());
-            let shares = pixels.chunks_exact(share * input_len);
-            let shares = shares.zip(targets.chunks_exact_mut(share * answer_len));
-            for (job, thread) in jobs.iter_mut().zip(own.zip(shares)) {
-                *job = Some(thread);
-            }
+            jobs.iter_mut()
+                .zip(own)
+                .for_each(|(job, own)| *job = Some(own));
             team.each(&mut jobs[..threads], |job| {
-                if let Some(((arena, scratch), (pixels, targets))) = job.take() {
-                    network.run_alone(arena, scratch, pixels, targets);
+                if let Some((arena, scratch)) = job.take() {
+                    let scratches = std::slice::from_mut(scratch);
+                    let mut crew = Crew {
+                        team: None,
+                        scratches,
+                    };
+                    while let Some(((image, answer), exit)) = next() {
+                        *exit = network.run(depth, arena, &mut crew, image, answer);
+                    }
                 }
             });
-        } else {
-            network.run_alone(&mut arenas[0], &mut scratches[0], pixels, targets);
         }
-        let mut crew = Crew {
-            team: team.as_mut(),
-            scratches,
-        };
-        let left = left.chunks_exact(input_len);
-        for (image, answer) in left.zip(left_targets.chunks_exact_mut(answer_len)) {
-            network.run(&mut arenas[0], &mut crew, image, answer);
+        let team = team.as_mut();
+        let mut crew = Crew { team, scratches };
+        for ((image, answer), exit) in images {
+            *exit = network.run(depth, &mut arenas[0], &mut crew, image, answer);
         }
         Ok(&self.answers[..needed])
     }
@@ -290,6 +330,8 @@ impl Draft {
             scratches: vec![scratch; threads],
             team,
             answers: vec![0.0; network.answer_len],
+            exits: vec![network.exits()],
+            count: 0,
             network,
         })
     }
@@ -299,103 +341,6 @@ impl Draft {
 fn swap_codes(step: &mut Step, spare: &mut Vec<i8>) {
     if let StepKind::Conv(conv) = &mut step.kind {
         std::mem::swap(&mut conv.weights.codes, spare);
-    }
-}
-
-impl Network {
-    /// The network without its steps; its values lie at `places`.
-    fn new(
-        program: &Program,
-        isa: Isa,
-        keeps_values: bool,
-        threads: usize,
-        places: &[Range<usize>],
-    ) -> Self {
-        let codes = program
-            .values
-            .iter()
-            .zip(places)
-            .map(|(value, place)| match value.format {
-                Format::Codes(_) => place.start..place.start + value.len(),
-                Format::Real => 0..0,
-            });
-        let input = program.values[0]
-            .grid()
-            .expect("checked: the input has codes");
-        let affine = program.input.scale.iter().zip(&program.input.shift);
-        let output = &program.values[program.output];
-        let numbers = |grid: crate::Grid| std::array::from_fn(|code| grid.value(code as u8));
-        Self {
-            isa,
-            pixels: affine
-                .map(|(&scale, &shift)| pixel_table(scale, shift, input))
-                .collect(),
-            steps: Vec::with_capacity(program.steps.len()),
-            input_parts: pixels::parts(&program.values[0], threads),
-            names: program.steps.iter().map(|s| s.name.clone()).collect(),
-            codes: codes.collect(),
-            output: output.grid().map(|grid| (program.output, numbers(grid))),
-            answer_len: output.len(),
-            keeps_values,
-        }
-    }
-
-    fn input_len(&self) -> usize {
-        self.codes[0].len()
-    }
-
-    pub(crate) fn check_pixels(&self, len: usize, count: usize) -> Result<()> {
-        let image = self.input_len();
-        if image.checked_mul(count) == Some(len) {
-            return Ok(());
-        }
-        let message = format!("{len} bytes given; {count} images of {image} bytes expected");
-        Err(Error::new(ErrorKind::Mismatch, "pixels", message))
-    }
-
-    /// Runs some images one after another on this thread.
-    fn run_alone(
-        &self,
-        arena: &mut [u8],
-        scratch: &mut Scratch,
-        pixels: &[u8],
-        answers: &mut [f32],
-    ) {
-        let mut crew = Crew {
-            team: None,
-            scratches: std::slice::from_mut(scratch),
-        };
-        let images = pixels.chunks_exact(self.input_len());
-        for (image, answer) in images.zip(answers.chunks_exact_mut(self.answer_len)) {
-            self.run(arena, &mut crew, image, answer);
-        }
-    }
-
-    fn run(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8], answer: &mut [f32]) {
-        self.fill(arena, crew, pixels);
-        for step in &self.steps {
-            step.run(arena, crew, answer);
-        }
-        if let Some((v, numbers)) = &self.output {
-            let codes = &arena[self.codes[*v].clone()];
-            answer
-                .iter_mut()
-                .zip(codes)
-                .for_each(|(y, &c)| *y = numbers[usize::from(c)]);
-        }
-    }
-
-    pub(crate) fn fill(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8]) {
-        let codes = &mut arena[self.codes[0].clone()];
-        crew.share(
-            &self.input_parts,
-            Target::Codes(codes),
-            |part, _, target| {
-                if let Target::Codes(codes) = target {
-                    pixels::look_up(&self.pixels, &pixels[part], codes);
-                }
-            },
-        );
     }
 }
 

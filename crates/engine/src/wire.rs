@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{Bulk, Floats, Rest};
-use crate::{Conv, Format, Input, Program, Step, StepKind, Value, Weights};
+use crate::{Conv, Exit, Format, Input, Policy, Program, Step, StepKind, Value, Weights};
 
 /// Everything that is neither a float nor a code.
 #[derive(Serialize, Deserialize)]
@@ -18,6 +18,11 @@ pub(crate) struct Description {
     values: Vec<[usize; 5]>,
     steps: Vec<StepEntry>,
     output: usize,
+    /// Name, value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    exits: Vec<(String, usize)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     classes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,6 +46,15 @@ enum KindEntry {
     Table,
     Pad([usize; 4], u8),
     Shuffle(Vec<(Vec<usize>, Vec<usize>)>),
+}
+
+/// A policy by which somebody may leave; thresholds are the last of the reals, one for each exit.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PolicyEntry {
+    MaxSoftmax,
+    Entropy,
+    Patience(usize),
 }
 
 /// Kernel, stride, dilation, pads, joined.
@@ -74,8 +88,29 @@ pub(crate) fn describe(program: &Program, bulk: &mut Bulk) -> Description {
             .map(|step| describe_step(step, bulk))
             .collect(),
         output: program.output,
+        exits: program
+            .exits
+            .iter()
+            .map(|exit| (exit.name.clone(), exit.value))
+            .collect(),
+        policy: describe_policy(&program.policy, bulk),
         classes: program.classes.clone(),
         notes: program.notes.clone(),
+    }
+}
+
+fn describe_policy(policy: &Policy, bulk: &mut Bulk) -> Option<PolicyEntry> {
+    match policy {
+        Policy::Never => None,
+        Policy::MaxSoftmax(thresholds) => {
+            bulk.reals.extend(thresholds);
+            Some(PolicyEntry::MaxSoftmax)
+        }
+        Policy::Entropy(thresholds) => {
+            bulk.reals.extend(thresholds);
+            Some(PolicyEntry::Entropy)
+        }
+        Policy::Patience(patience) => Some(PolicyEntry::Patience(*patience)),
     }
 }
 
@@ -154,6 +189,8 @@ pub(crate) fn program(description: Description, rest: &mut Rest<'_>) -> Result<P
         values,
         steps,
         output,
+        exits,
+        policy,
         classes,
         notes,
     } = description;
@@ -180,12 +217,24 @@ pub(crate) fn program(description: Description, rest: &mut Rest<'_>) -> Result<P
             step(entry, &values, rest).map_err(|e| e.within(place))
         })
         .collect::<Result<_>>()?;
+    let exits: Vec<Exit> = exits
+        .into_iter()
+        .map(|(name, value)| Exit { name, value })
+        .collect();
+    let policy = match policy {
+        None => Policy::Never,
+        Some(PolicyEntry::MaxSoftmax) => Policy::MaxSoftmax(rest.reals.take(exits.len())?),
+        Some(PolicyEntry::Entropy) => Policy::Entropy(rest.reals.take(exits.len())?),
+        Some(PolicyEntry::Patience(patience)) => Policy::Patience(patience),
+    };
     Ok(Program {
         name,
         input,
         values,
         steps,
         output,
+        exits,
+        policy,
         classes,
         notes,
     })

@@ -2,8 +2,8 @@
 //! weights in 22 layers, at most 5 % more than weights, scales and biases.
 
 use exbit_engine::{
-    Activation, Bits, Conv, Format, Grid, Input, Program, Session, Step, StepKind, Value, Weights,
-    Window,
+    Activation, Bits, Conv, Format, Grid, Input, Policy, Program, Session, Step, StepKind, Value,
+    Weights, Window,
 };
 
 /// ResNet-20 for 32 x 32 images and 10 classes with weights of `bits`.
@@ -27,6 +27,8 @@ fn resnet20(bits: Bits) -> Program {
         }],
         steps: Vec::new(),
         output: 0,
+        exits: Vec::new(),
+        policy: Policy::Never,
         classes: Vec::new(),
         notes: Vec::new(),
     };

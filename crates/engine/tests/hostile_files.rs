@@ -3,11 +3,17 @@
 
 mod random;
 
-use exbit_engine::{Error, ErrorKind, Format, Grid, Program, Session, StepKind, Value, Window};
+use exbit_engine::{
+    Error, ErrorKind, Format, Grid, Policy, Program, Session, StepKind, Value, Window,
+};
 use random::Random;
 
 fn small(seed: u64) -> Program {
-    random::program(&mut Random::new(seed), 4)
+    let mut random = Random::new(seed);
+    match seed % 2 {
+        0 => random::with_exits(&mut random, 4),
+        _ => random::program(&mut random, 4),
+    }
 }
 
 /// Reads `bytes`; what is accepted must run, also straight from a file, which refuses the same.
@@ -173,4 +179,49 @@ fn unsound_programs_are_refused_with_their_place() {
         assert!(Session::new(&program, 1).is_err());
         assert!(program.to_bytes().is_err());
     }
+}
+
+#[test]
+fn unsound_exits_are_refused_with_their_place() {
+    let sound = (0..)
+        .map(|seed| random::with_exits(&mut Random::new(seed), 6))
+        .find(|p| p.exits.len() >= 2)
+        .expect("some have two exits");
+    type Spoil = fn(&mut Program);
+    let cases: [(&str, Spoil); 14] = [
+        ("exit 0", |p| p.exits[0].value = usize::MAX),
+        ("exit 0", |p| p.exits[0].value = p.output),
+        ("exit 0", |p| p.exits[0].value = 0),
+        ("exit 1", |p| p.exits[1].value = p.exits[0].value),
+        ("exit 1", |p| p.exits.swap(0, 1)),
+        ("value", |p| drop(p.exits.pop())),
+        ("program: 64 exits", |p| {
+            let exit = p.exits[0].clone();
+            p.exits = vec![exit; 64];
+        }),
+        ("exit 0", |p| p.values[p.exits[0].value].shape[2] += 1),
+        ("exit 0", |p| {
+            let format = p.values[0].format;
+            p.values[p.exits[0].value].format = format;
+        }),
+        ("policy", |p| p.policy = Policy::MaxSoftmax(vec![0.5])),
+        ("policy", |p| {
+            p.policy = Policy::Entropy(vec![f32::NAN; p.exits.len()])
+        }),
+        ("policy", |p| p.policy = Policy::Patience(0)),
+        ("policy", |p| p.policy = Policy::Patience(p.exits.len() + 1)),
+        ("policy", |p| p.policy = Policy::MaxSoftmax(vec![0.5; 65])),
+    ];
+    for (i, (place, spoil)) in cases.into_iter().enumerate() {
+        let mut program = sound.clone();
+        spoil(&mut program);
+        let error = program.check().unwrap_err().to_string();
+        assert!(error.starts_with(place), "case {i}: {error}");
+        assert!(Session::new(&program, 1).is_err());
+        assert!(program.to_bytes().is_err());
+    }
+    let mut session = Session::new(&sound, 1).unwrap();
+    let before = session.policy().clone();
+    assert!(session.set_policy(&Policy::Entropy(vec![0.5])).is_err());
+    assert_eq!(session.policy(), &before);
 }

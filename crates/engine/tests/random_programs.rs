@@ -1,5 +1,5 @@
 //! What must hold for any Program: every instruction set gives the same codes, the arena loses
-//! none, a batch is its images, and a file is its Program.
+//! none, a batch is its images, and a file is its Program. `exits.rs` has what must hold for exits.
 
 mod random;
 
@@ -10,7 +10,10 @@ fn programs(count: u64) -> impl Iterator<Item = (u64, Random, Program)> {
     (0..count).map(|seed| {
         let mut random = Random::new(seed);
         let steps = 1 + random.below(9);
-        let program = random::program(&mut random, steps);
+        let program = match seed % 3 {
+            0 => random::with_exits(&mut random, steps),
+            _ => random::program(&mut random, steps),
+        };
         (seed, random, program)
     })
 }

@@ -8,6 +8,7 @@ mod completions;
 mod data;
 mod demo;
 mod eval;
+mod exits;
 mod inspect;
 mod predict;
 mod quantize;
@@ -20,6 +21,7 @@ pub(crate) use completions::Completions;
 pub(crate) use data::{Data, Preprocessing, Threads};
 pub(crate) use demo::Demo;
 pub(crate) use eval::Eval;
+pub(crate) use exits::{ExitRule, Exits};
 pub(crate) use inspect::Inspect;
 pub(crate) use predict::Predict;
 pub(crate) use quantize::{Effort, Quantize};
@@ -55,6 +57,7 @@ pub(crate) enum Command {
     Sensitivity(Sensitivity),
     Quantize(Box<Quantize>),
     Train(Train),
+    Exits(Box<Exits>),
     Eval(Eval),
     Predict(Predict),
     Bench(Bench),

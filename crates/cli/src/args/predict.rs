@@ -6,7 +6,8 @@ use clap::{Args, ValueHint};
 
 use super::Preprocessing;
 
-/// Say what is on images: the five likeliest classes of each, with their probabilities.
+/// Say what is on images: the five likeliest classes of each, with their probabilities, and at
+/// which exit the image left, where the network has some.
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:

@@ -2,15 +2,18 @@
 
 mod layers;
 
+use std::path::Path;
 use std::time::Duration;
 
-use exbit_model::data::Batch;
+use exbit_engine::Policy;
+use exbit_model::data::{Batch, DataSet, Preprocess, Split, spread};
 use layers::LayerTime;
 use serde::Serialize;
 
 use crate::args::Bench;
 use crate::exit::Failure;
-use crate::network;
+use crate::images;
+use crate::network::{self, Network};
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -19,6 +22,8 @@ use crate::timing::Times;
 
 /// The most bytes of one call's pixels.
 const MOST_PIXELS: usize = 1 << 30;
+/// Images that are run in turns, or as many as are one call.
+const IMAGES: usize = 512;
 
 #[derive(Serialize)]
 struct Json {
@@ -28,6 +33,10 @@ struct Json {
     images_per_second: f64,
     calls: usize,
     batch: usize,
+    /// `noise` or `data`.
+    on: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
     threads: usize,
     isa: &'static str,
     arena_bytes: Option<usize>,
@@ -42,22 +51,45 @@ struct Json {
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
     let started = args.threads.start()?;
     let file = network::open(&args.network)?;
+    let asked = args.preprocessing.preprocess.as_deref();
+    let preprocess = args.data.as_ref();
+    let preprocess = preprocess.map(|_| images::preprocess(&file, asked, progress));
+    let preprocess = preprocess.transpose()?;
+    let exits = match &file.network {
+        Network::Float(_) => false,
+        Network::Integer(program) => !program.exits.is_empty(),
+    };
     let mut runner = Runner::new(file.network, started)?;
     let one = runner.input_len();
-    if one.saturating_mul(args.batch) > MOST_PIXELS {
-        let most = MOST_PIXELS / one.max(1);
-        return Err(Failure::bad_input(format!(
-            "--batch {}: {most} at most",
-            args.batch
-        )));
+    let most = MOST_PIXELS / one.max(1);
+    if args.batch > most {
+        let message = format!("--batch {}: {most} at most", args.batch);
+        return Err(Failure::bad_input(message));
     }
-    let batch = random_images(args.batch, one);
+    let (batches, on) = match (&args.data, &preprocess) {
+        (Some(path), Some(preprocess)) => (real_images(args, path, preprocess, most)?, "data"),
+        (_, None) | (None, _) => (vec![random_images(args.batch, one)], "noise"),
+    };
+    let policy = match &mut runner {
+        Runner::Integer(session) if exits => {
+            if args.data.is_none() {
+                session.set_policy(&Policy::Never)?;
+            }
+            Some(session.policy().to_string())
+        }
+        Runner::Integer(_) | Runner::Float(_) => None,
+    };
     let time = Duration::from_secs_f64(args.seconds);
     let spent = |spent: Duration| {
         let tenths = |t: Duration| t.as_millis() as u64 / 100;
         progress.set("measuring", tenths(spent).min(tenths(time)), tenths(time));
     };
-    let times = Times::measure(time, || runner.logits(&batch).map(drop), spent)?;
+    let mut calls = 0;
+    let call = || {
+        calls += 1;
+        runner.logits(&batches[calls % batches.len()]).map(drop)
+    };
+    let times = Times::measure(time, call, spent)?;
     let layers = match args.per_layer || args.trace.is_some() {
         true => Some(layers::times(&mut runner, &random_images(1, one))?),
         false => None,
@@ -72,6 +104,8 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         images_per_second: args.batch as f64 / times.mean() * 1e3,
         calls: times.calls(),
         batch: args.batch,
+        on,
+        policy,
         threads: started,
         isa: runner.isa(),
         arena_bytes: runner.arena_bytes(),
@@ -81,6 +115,25 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         layers,
     };
     Answer::new(&json, text(&json))
+}
+
+/// Images from all over the set `path`, in whole batches, at most `most` images.
+fn real_images(
+    args: &Bench,
+    path: &Path,
+    preprocess: &Preprocess,
+    most: usize,
+) -> Result<Vec<Batch>, Failure> {
+    let set = DataSet::open(path, args.split.unwrap_or(Split::Test))?;
+    if set.len() < args.batch {
+        let message = format!("--batch {}: {set} has {} images", args.batch, set.len());
+        return Err(Failure::bad_input(message));
+    }
+    let count = IMAGES.max(args.batch).min(set.len()).min(most);
+    let chosen = spread(set.len(), count, 0);
+    let batches = chosen.chunks_exact(args.batch);
+    let batches = batches.map(|indices| set.batch(preprocess, indices));
+    Ok(batches.collect::<Result<_, _>>()?)
 }
 
 /// Images of noise, the same in each run.
@@ -118,6 +171,13 @@ fn text(json: &Json) -> String {
         threads(json.threads),
         json.isa,
     );
+    match (&json.policy, json.on) {
+        (Some(policy), "data") => text.push_str(&format!("images left by policy {policy}\n")),
+        (Some(_), _) => text.push_str(
+            "to the end, without exits: noise says nothing of when images leave (see --data)\n",
+        ),
+        (None, _) => {}
+    }
     if let Some(arena) = json.arena_bytes {
         text.push_str(&format!("arena {}", bytes(arena as u64)));
         let weights = json.weight_bytes.unwrap_or(0);

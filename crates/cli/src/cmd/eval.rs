@@ -1,24 +1,30 @@
 //! `exbit eval`: how right a network is, and what it costs.
 
+use std::path::Path;
 use std::time::Duration;
 
-use exbit_model::data::{DataSet, Split};
+use exbit_engine::Policy;
+use exbit_model::data::{DataSet, Preprocess, Split, spread};
 use serde::Serialize;
 
 use crate::args::Eval;
 use crate::exit::Failure;
 use crate::images;
+use crate::leaving::{Cumulative, WayOut, side_by_side};
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
 use crate::survey::{Totals, of_model, of_program};
-use crate::table::{self, bytes, count};
+use crate::table::{self, Side, Table, bytes, count};
 use crate::timing::Times;
 use crate::trial::Trial;
 
 /// How long single images are timed.
 const LATENCY_TIME: Duration = Duration::from_secs(1);
+/// How long they are where they take different ways, and how many of them.
+const EXITS_TIME: Duration = Duration::from_secs(4);
+const EXITS_IMAGES: usize = 256;
 
 #[derive(Serialize)]
 struct Json {
@@ -32,7 +38,12 @@ struct Json {
     #[serde(flatten)]
     totals: Totals,
     bops_mean: f64,
-    exits: [Exit; 1],
+    bops_mean_edges_at_8: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    exits: Vec<WayOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside_full: Option<BesideFull>,
     latency_ms_p50: f64,
     images_per_second: f64,
     threads: usize,
@@ -47,25 +58,31 @@ struct FloatScore {
     mean_cross_entropy: f64,
 }
 
-/// A place where images leave the network; `fraction` of 1 do.
+/// Time by the policy beside time to the end without exits, measured in turns.
 #[derive(Serialize)]
-struct Exit {
-    index: usize,
-    fraction: f64,
-    top1: f64,
+struct BesideFull {
+    /// Of one image at a time, over images from all over the set.
+    latency_ms_mean: f64,
+    latency_ms_mean_full: f64,
+    latency_ratio: f64,
+    /// Of batches to the end.
+    images_per_second_full: f64,
 }
 
 pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.threads.start()?;
-    let file = network::open(&args.network)?;
+    let mut file = network::open(&args.network)?;
     let asked = args.data.preprocessing.preprocess.as_deref();
     let preprocess = images::preprocess(&file, asked, progress)?;
+    if let Some(policy) = &args.policy {
+        override_policy(&mut file.network, policy, &args.network)?;
+    }
     let set = DataSet::open(&args.data.data, args.data.split.unwrap_or(Split::Test))?;
     let totals = match &file.network {
         Network::Float(model) => of_model(model).totals,
         Network::Integer(program) => of_program(program).totals,
     };
-    let mut trial = Trial::new(Runner::new(file.network, threads)?);
+    let mut trial = Trial::new(file.network, threads)?;
     if let Some(path) = &args.float {
         let (model, _) = network::open_model(path)?;
         trial.compare_with(model, &path.display().to_string())?;
@@ -73,14 +90,74 @@ pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
     let images = set.len().min(args.limit.unwrap_or(usize::MAX));
     let one = trial.judge(&set, &preprocess, images, progress)?;
     progress.set("timing single images", 0, 1);
-    let latency = trial.runner.latency(&one, LATENCY_TIME)?;
-    let json = json(&trial, totals, file.bytes, threads, &latency);
+    let times = match beside_full(&mut trial, &set, &preprocess)? {
+        Some([early, full]) => (early, Some(full)),
+        None => (trial.runner.latency(&one, LATENCY_TIME)?, None),
+    };
+    let json = json(&trial, totals, file.bytes, threads, &times);
     Answer::new(&json, text(&json))
 }
 
-fn json(trial: &Trial, totals: Totals, file_bytes: u64, threads: usize, latency: &Times) -> Json {
+/// Puts `text` in the place of the policy that the Program carries.
+fn override_policy(network: &mut Network, text: &str, path: &Path) -> Result<(), Failure> {
+    match network {
+        Network::Integer(program) if !program.exits.is_empty() => {
+            program.policy = Policy::parse(text, program.exits.len())?;
+            Ok(())
+        }
+        Network::Integer(_) | Network::Float(_) => {
+            let message = format!("{}: --policy, but there are no exits", path.display());
+            Err(Failure::bad_input(message))
+        }
+    }
+}
+
+/// The times of single images by the policy and to the end, where there are exits.
+fn beside_full(
+    trial: &mut Trial,
+    set: &DataSet,
+    preprocess: &Preprocess,
+) -> Result<Option<[Times; 2]>, Failure> {
+    let images = trial.score.images();
+    match (&mut trial.runner, &trial.leaving) {
+        (Runner::Integer(session), Some(_)) => {
+            let some = spread(images, images.min(EXITS_IMAGES), 0);
+            let some = set.batch(preprocess, &some)?;
+            side_by_side(session, &some, EXITS_TIME).map(Some)
+        }
+        (Runner::Integer(_) | Runner::Float(_), _) => Ok(None),
+    }
+}
+
+fn json(
+    trial: &Trial,
+    totals: Totals,
+    file_bytes: u64,
+    threads: usize,
+    (latency, full): &(Times, Option<Times>),
+) -> Json {
     let images = trial.score.images();
     let float = trial.float.as_ref();
+    let leaving = trial.leaving.as_ref();
+    let alone = || WayOut {
+        index: 0,
+        name: None,
+        fraction: 1.0,
+        top1: Some(trial.score.top1()),
+        top1_alone: None,
+        work: None,
+    };
+    let [bops_mean, bops_mean_edges_at_8] = leaving.map_or(
+        [totals.bops_full, totals.bops_edges_at_8].map(|n| n as f64),
+        |l| l.bops_mean(),
+    );
+    let beside = |(full, seconds_full): (&Times, f64)| BesideFull {
+        latency_ms_mean: latency.mean(),
+        latency_ms_mean_full: full.mean(),
+        latency_ratio: latency.mean() / full.mean(),
+        images_per_second_full: images as f64 / seconds_full,
+    };
+    let seconds_full = leaving.map(|l| l.seconds_full);
     Json {
         images,
         top1: trial.score.top1(),
@@ -93,13 +170,12 @@ fn json(trial: &Trial, totals: Totals, file_bytes: u64, threads: usize, latency:
             mean_cross_entropy: f.score.mean_cross_entropy(),
         }),
         file_bytes,
-        bops_mean: totals.bops_full as f64,
+        bops_mean,
+        bops_mean_edges_at_8,
         totals,
-        exits: [Exit {
-            index: 0,
-            fraction: 1.0,
-            top1: trial.score.top1(),
-        }],
+        policy: leaving.map(|l| l.policy().to_string()),
+        exits: leaving.map_or_else(|| vec![alone()], |l| l.ways()),
+        beside_full: full.as_ref().zip(seconds_full).map(beside),
         latency_ms_p50: latency.percentile(50),
         images_per_second: images as f64 / trial.seconds,
         threads,
@@ -145,6 +221,16 @@ fn text(json: &Json) -> String {
             ),
         ),
         line("BOPs", count(totals.bops_full)),
+    ]);
+    if json.policy.is_some() {
+        let share = 100.0 * json.bops_mean / totals.bops_full.max(1) as f64;
+        let mean = count(json.bops_mean as u64);
+        lines.push(line(
+            "with exits",
+            format!("{mean}, {share:.1} % on average"),
+        ));
+    }
+    lines.extend([
         line(
             "latency of one image",
             format!("{:.3} ms", json.latency_ms_p50),
@@ -159,7 +245,53 @@ fn text(json: &Json) -> String {
             ),
         ),
     ]);
+    lines.extend(exit_lines(json));
     lines.join("\n")
+}
+
+/// Where images left, and what that saved in time.
+fn exit_lines(json: &Json) -> Vec<String> {
+    let (Some(policy), Some(beside)) = (&json.policy, &json.beside_full) else {
+        return Vec::new();
+    };
+    let mut table = Table::new(&[
+        ("#", Side::Right),
+        ("exit", Side::Name),
+        ("leave", Side::Right),
+        ("top-1 there", Side::Right),
+        ("top-1 of all", Side::Right),
+        ("BOPs", Side::Right),
+        ("first, last 8x8", Side::Right),
+    ])
+    .spare(&["first, last 8x8"]);
+    let share = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.2} %"));
+    for way in &json.exits {
+        let bops = |of: fn(&Cumulative) -> u64| way.work.as_ref().map_or(0, of);
+        table.row([
+            way.index.to_string(),
+            way.name.clone().unwrap_or_default(),
+            share(Some(100.0 * way.fraction)),
+            share(way.top1),
+            share(way.top1_alone),
+            count(bops(|w| w.bops)),
+            count(bops(|w| w.bops_edges_at_8)),
+        ]);
+    }
+    vec![
+        line(
+            "beside the end",
+            format!(
+                "{:.3} ms for {:.3} ms an image alone ({:.2}x), {:.0} for {:.0} images/s",
+                beside.latency_ms_mean,
+                beside.latency_ms_mean_full,
+                beside.latency_ratio,
+                json.images_per_second,
+                beside.images_per_second_full
+            ),
+        ),
+        line("policy", policy.clone()),
+        format!("\n{}", table.render(table::width()).trim_end()),
+    ]
 }
 
 fn line(name: &str, value: String) -> String {

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod demo;
 mod eval;
+mod exits;
 mod inspect;
 mod predict;
 mod quantize;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Fail
         Command::Sensitivity(args) => sensitivity::run(args, progress),
         Command::Quantize(args) => quantize::run(args, progress),
         Command::Train(args) => train::run(args, progress),
+        Command::Exits(args) => exits::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),
         Command::Predict(args) => predict::run(args, progress),
         Command::Bench(args) => bench::run(args, progress),

@@ -27,6 +27,15 @@ struct Json<'a> {
 struct Prediction<'a> {
     image: &'a Path,
     top: Vec<Class<'a>>,
+    /// Where the image left, where there are exits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<Exit>,
+}
+
+#[derive(Serialize)]
+struct Exit {
+    index: usize,
+    name: String,
 }
 
 #[derive(Serialize)]
@@ -40,9 +49,9 @@ pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure
     let file = network::open(&args.network)?;
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::preprocess(&file, asked, progress)?;
-    let carried = match &file.network {
-        Network::Float(_) => Vec::new(),
-        Network::Integer(program) => program.classes.clone(),
+    let (carried, exits) = match &file.network {
+        Network::Float(_) => (Vec::new(), Vec::new()),
+        Network::Integer(program) => (program.classes.clone(), program.exits.clone()),
     };
     let mut runner = Runner::new(file.network, 1)?;
     let names = match &args.classes {
@@ -58,7 +67,19 @@ pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure
             probability,
         };
         let top = likeliest(&logits, NAMED).into_iter().map(class).collect();
-        predictions.push(Prediction { image: path, top });
+        let exit = match &runner {
+            Runner::Integer(session) if !exits.is_empty() => session.exits().first().copied(),
+            Runner::Integer(_) | Runner::Float(_) => None,
+        };
+        let exit = exit.map(|index| Exit {
+            index,
+            name: exits.get(index).map_or("end".into(), |e| e.name.clone()),
+        });
+        predictions.push(Prediction {
+            image: path,
+            top,
+            exit,
+        });
         progress.set("predicting", i as u64 + 1, args.images.len() as u64);
     }
     let text = predictions.iter().map(text).collect::<Vec<_>>().join("\n");
@@ -84,7 +105,11 @@ fn one_image(path: &Path, preprocess: &Preprocess, runner: &Runner) -> Result<Ba
 }
 
 fn text(prediction: &Prediction) -> String {
-    let mut text = format!("{}\n", printable(&prediction.image.to_string_lossy()));
+    let mut text = printable(&prediction.image.to_string_lossy());
+    if let Some(Exit { index, name }) = &prediction.exit {
+        text.push_str(&format!(", from exit {index} ({})", printable(name)));
+    }
+    text.push('\n');
     for Class {
         class,
         name,

@@ -1,10 +1,12 @@
 //! The rows of a Program.
 
-use exbit_engine::{Activation, Format, Program, Step, StepKind, Value};
+use exbit::cost::work_to_exits;
+use exbit_engine::{Activation, Format, Policy, Program, Step, StepKind, Value};
 
 use super::{FLOAT, Flow, Row, Survey, finish, packed, window_text};
 
-/// The rows of `program`, which has passed its check: its steps.
+/// The rows of `program`, which has passed its check: its steps. MACs and BOPs in all are those of
+/// an image that goes to the end where there are no exits.
 pub(crate) fn of_program(program: &Program) -> Survey {
     let rows = program
         .steps
@@ -19,7 +21,15 @@ pub(crate) fn of_program(program: &Program) -> Survey {
     let bytes = |v: &Value| packed(v.len() as u64, bits(v));
     let value_bytes: Vec<u64> = program.values.iter().map(bytes).collect();
     let shapes = [0, program.output].map(|v| shape(&program.values[v]));
-    finish(rows, &flows, &value_bytes, program.output, shapes)
+    let mut survey = finish(rows, &flows, &value_bytes, program.output, shapes);
+    // Heads of exits are weights and memory, but no part of the work to the end.
+    let totals = &mut survey.totals;
+    if let Some(full) = work_to_exits(program, &Policy::Never).last() {
+        totals.macs = full.macs;
+        totals.bops_full = full.bops;
+        totals.bops_edges_at_8 = full.bops_edges_at_8;
+    }
+    survey
 }
 
 fn row(program: &Program, step: &Step) -> Row {

@@ -1,8 +1,13 @@
 //! Random but sound Programs, the same for the same seed: every kind of step, odd extents, all
 //! bit-widths, extreme codes.
 
+mod exits;
+
+pub(crate) use exits::with_exits;
+
 use exbit_engine::{
-    Activation, Bits, Conv, Format, Grid, Input, Program, Step, StepKind, Value, Weights, Window,
+    Activation, Bits, Conv, Format, Grid, Input, Policy, Program, Step, StepKind, Value, Weights,
+    Window,
 };
 
 /// A generator of numbers (splitmix64).
@@ -102,6 +107,8 @@ pub(crate) fn program(random: &mut Random, steps: usize) -> Program {
         }],
         steps: Vec::new(),
         output: 0,
+        exits: Vec::new(),
+        policy: Policy::Never,
         classes: Vec::new(),
         notes: vec![("plan".into(), "a = 4".into())],
     };
