@@ -15,6 +15,7 @@ mod exits;
 mod finish;
 mod graph;
 mod images;
+mod leave;
 mod optimizer;
 mod parameters;
 mod pdq;

@@ -122,6 +122,10 @@ pub struct Recipe {
     pub augment: Augment,
     /// Training images kept apart: accuracy while training, and thresholds of exits, are of them.
     pub held_out: usize,
+    /// Points of top-1 on the images kept apart that leaving early may cost.
+    pub drop: f64,
+    /// Instead: the mean BOPs of an image that leaving early must keep.
+    pub mean_bops: Option<f64>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -146,6 +150,8 @@ impl Default for Recipe {
             decay: 1e-4,
             augment: Augment::default(),
             held_out: 2500,
+            drop: 0.0,
+            mean_bops: None,
             seed: 1,
         }
     }
@@ -192,6 +198,10 @@ impl Recipe {
         }
         if !(0.0..1.0).contains(&self.momentum) {
             return wrong("momentum", "expected a number from 0 to below 1");
+        }
+        let mean = self.mean_bops.unwrap_or(1.0);
+        if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {
+            return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
         }
         let learned = self.method == Method::Mcqueen && self.epochs.search > 0;
         match self.target_bops {

@@ -18,7 +18,8 @@ use super::parameters::Parameters;
 use super::recipe::{Method, Phase, Recipe};
 use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, count_right, targets};
-use super::{finish, penalty};
+use super::{finish, leave, penalty};
+use crate::exits::Calibration;
 use crate::prepare::Network;
 use crate::quantized::Quantized;
 use crate::report::Training;
@@ -356,6 +357,15 @@ impl Run {
     pub fn program(&self, input: Input) -> Result<Program> {
         let (network, quantized) = self.quantized()?;
         Ok(lower(&network, &quantized, input))
+    }
+
+    /// When images leave `program`, which has exits and came from this run: thresholds chosen on the
+    /// images kept apart, as the recipe asks.
+    ///
+    /// # Errors
+    /// As [`exbit_engine::Session::new`].
+    pub fn policy(&self, program: &Program, threads: usize) -> Result<Calibration> {
+        leave::choose(program, &self.images, &self.recipe, threads)
     }
 }
 

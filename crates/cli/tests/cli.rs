@@ -4,11 +4,12 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "demo",
     "inspect",
     "sensitivity",
     "quantize",
+    "train",
     "exits",
     "eval",
     "predict",

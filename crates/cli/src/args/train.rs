@@ -34,6 +34,8 @@ A recipe is a TOML file; every key may be left out:
   decay = 1e-4
   augment = { shift = 4, mirror = true }
   held_out = 2500          # training images kept apart, to judge by
+  drop = 0.0               # points of top-1 on them that leaving early may cost, or
+  mean_bops = 0.381e9      # what an image may cost on average
   seed = 1
 
 Beside NET.exbit lies NET.run, the run as it stands: saved every minute, after each epoch and when

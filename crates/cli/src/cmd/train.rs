@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let stopped = go_on(&mut run, &saved, args.report.as_deref(), progress)?;
     progress.close();
     if !stopped {
-        write(&run, args, &recipe, &preprocess)?;
+        write(&run, args, &recipe, &preprocess, threads)?;
     }
     let json = Json {
         output: &args.output,
@@ -171,7 +171,13 @@ fn go_on(
     Ok(false)
 }
 
-fn write(run: &Run, args: &Train, recipe: &Recipe, preprocess: &Preprocess) -> Result<(), Failure> {
+fn write(
+    run: &Run,
+    args: &Train,
+    recipe: &Recipe,
+    preprocess: &Preprocess,
+    threads: usize,
+) -> Result<(), Failure> {
     if recipe.method == Method::Float {
         let bytes = exbit_model::onnx::write(run.model())?;
         return put(&args.output, &bytes);
@@ -183,6 +189,9 @@ fn write(run: &Run, args: &Train, recipe: &Recipe, preprocess: &Preprocess) -> R
         preprocess: preprocess.to_toml(),
     };
     let mut program = run.program(input)?;
+    if !program.exits.is_empty() && recipe.held_out > 0 {
+        program.policy = run.policy(&program, threads)?.chosen.policy;
+    }
     program.notes.push(("recipe".into(), recipe.to_toml()?));
     let teacher: Option<PathBuf> = args.teacher.clone();
     if let Some(path) = teacher {
