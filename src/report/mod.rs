@@ -16,10 +16,12 @@ mod row;
 #[cfg(test)]
 mod sample;
 mod text;
+mod tradeoff;
 
 pub use number::Quantity;
 pub use origin::{Machine, Origin, Setting, StageTime};
 pub use row::{LayerRow, SiteRow, Step};
+pub use tradeoff::{Tradeoff, TradeoffPoint};
 
 use serde::Serialize;
 
