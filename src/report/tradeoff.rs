@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Tradeoff {
     /// The network's name.
     pub network: String,
-    /// Images that accuracy is of, and where they are from.
+    /// Images that accuracy is of.
     pub images: u64,
     /// The data set, in words.
     pub data: String,

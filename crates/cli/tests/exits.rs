@@ -230,6 +230,8 @@ fn predict_inspect_and_bench_know_exits() {
         (&real["policy"], &real["on"]),
         (&"max-softmax=0.9".into(), &"data".into())
     );
+    let beside = &real["beside_full"];
+    assert!(beside["latency_ratio"].as_f64().is_some_and(|r| r > 0.0));
     bad(
         &["bench", &early, "--data", &data, "--batch", "31"],
         "has 30 images",

@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::frame::{Frame, px};
 use super::label::{Place, place};
 use super::{figure, page};
-use crate::report::number::{count, digits};
+use crate::report::number::digits;
 use crate::report::{Quantity, Tradeoff, TradeoffPoint};
 
 impl Tradeoff {
@@ -15,7 +15,7 @@ impl Tradeoff {
         let over = |quantity| move |width| draw(self, quantity, width);
         let body = html! {
             h1 { (self.network) ", leaving early" }
-            p { (count(self.images as f64)) " images of " (self.data) "." }
+            p { (self.images) " of " (self.data) "." }
             @for remark in &self.remarks { p { (remark) } }
             div.pairs {
                 (figure("Accuracy and work", &over(Quantity::Bops), Some(caption(self))))
@@ -94,7 +94,7 @@ fn caption(tradeoff: &Tradeoff) -> Markup {
     html! {
         span.key { (super::front::mark("front")) " one threshold for all exits" }
         @if !tradeoff.others.is_empty() {
-            span.key { (super::front::mark("uniform")) " everybody to one way out" }
+            span.key { (super::front::mark("uniform")) " one way out for all" }
         }
         @if tradeoff.chosen.is_some() {
             span.key { (super::front::mark("chosen")) " this policy" }
