@@ -1,5 +1,6 @@
 //! Any bytes as a Program file: an error, or a Program that is written and read back, and that
-//! runs, unless it is large, to the same answer from the same exit on the scalar and on the fastest kernels.
+//! runs, unless it is large, to the same answer from the same exit on the scalar and on the fastest
+//! kernels.
 
 #![no_main]
 

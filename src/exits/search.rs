@@ -27,19 +27,16 @@ pub(super) fn per_exit(
     let search = Search::new(held, rule, costs);
     let images = held.images();
     let full = held.right_at(held.exits());
-    let whole = search
-        .standing(&vec![f32::INFINITY; held.exits()])
-        .bops
-        .max(1.0);
+    let shut = vec![f32::INFINITY; held.exits()];
+    let whole = search.standing(&shut).bops.max(1.0);
     let by_goal = |s: Standing| goal.key(s, full, images);
     let start: Vec<f32> = match (shared, rule) {
         (Policy::MaxSoftmax(t), Rule::MaxSoftmax) => t.clone(),
         (Policy::Entropy(t), Rule::Entropy) => t.iter().map(|t| -t).collect(),
         (Policy::Never | Policy::MaxSoftmax(_) | Policy::Entropy(_) | Policy::Patience(_), _) => {
-            vec![f32::INFINITY; held.exits()]
+            shut.clone()
         }
     };
-    let shut = vec![f32::INFINITY; held.exits()];
     let mut best = start.clone();
     search.descend(&mut best, &by_goal);
     for (i, start) in (0..PRICES).flat_map(|i| [(i, &start), (i, &shut)]) {

@@ -16,11 +16,13 @@ mod row;
 #[cfg(test)]
 mod sample;
 mod text;
+mod tradeoff;
 mod training;
 
 pub use number::Quantity;
 pub use origin::{Machine, Origin, Setting, StageTime};
 pub use row::{LayerRow, SiteRow, Step};
+pub use tradeoff::{Tradeoff, TradeoffPoint};
 pub use training::Training;
 
 use serde::Serialize;

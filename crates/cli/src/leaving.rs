@@ -152,26 +152,47 @@ impl Leaving {
     }
 }
 
-/// The time of each of `images` alone, by the Session's policy and to the end without any head: the
+/// Time by the policy beside time to the end without exits, measured in turns.
+#[derive(Debug, Serialize)]
+pub(crate) struct BesideFull {
+    /// Of one call, over images from all over the set.
+    pub(crate) latency_ms_mean: f64,
+    pub(crate) latency_ms_mean_full: f64,
+    pub(crate) latency_ratio: f64,
+    /// Of batches to the end.
+    pub(crate) images_per_second_full: f64,
+}
+
+impl BesideFull {
+    pub(crate) fn new(early: &Times, full: &Times, images_per_second_full: f64) -> Self {
+        Self {
+            latency_ms_mean: early.mean(),
+            latency_ms_mean_full: full.mean(),
+            latency_ratio: early.mean() / full.mean(),
+            images_per_second_full,
+        }
+    }
+}
+
+/// The time of each of `calls`, by the Session's policy and to the end without any head: the
 /// median of rounds over all of them.
 pub(crate) fn side_by_side(
     session: &mut Session,
-    images: &Batch,
+    calls: &[Batch],
     time: Duration,
 ) -> Result<[Times; 2], Failure> {
     let policies = [session.policy().clone(), Policy::Never];
-    let count = images.indices.len();
-    let mut times = [vec![Vec::new(); count], vec![Vec::new(); count]];
-    let (start, one) = (Instant::now(), session.input_len());
+    let mut times = [vec![Vec::new(); calls.len()], vec![Vec::new(); calls.len()]];
+    let start = Instant::now();
     // The first round warms up.
     let mut round = 0;
     while round < 2 || start.elapsed() < time {
-        for (i, image) in images.pixels.chunks_exact(one).enumerate() {
+        for (i, batch) in calls.iter().enumerate() {
             for turn in 0..2 {
                 let side = (i + round + turn) % 2;
                 session.set_policy(&policies[side])?;
                 let call = Instant::now();
-                session.run(image)?;
+                session.run_batch(&batch.pixels, batch.indices.len())?;
                 let took = call.elapsed().as_secs_f64() * 1e3;
                 if round > 0 {
                     times[side][i].push(took);
@@ -182,5 +203,5 @@ pub(crate) fn side_by_side(
     }
     session.set_policy(&policies[0])?;
     let median = |times: Vec<f64>| Times::of(times).percentile(50);
-    Ok(times.map(|images| Times::of(images.into_iter().map(median).collect())))
+    Ok(times.map(|calls| Times::of(calls.into_iter().map(median).collect())))
 }

@@ -120,6 +120,12 @@ fn a_threshold_is_chosen_and_images_leave_by_it() {
     // A third leaves with the 192 MACs of the head, 960 are with it to the end, 768 without.
     assert!(close(&found["bops_mean"], 704.0 * 64.0), "{found}");
     assert_eq!(found["bops_full"], 768 * 64);
+    let page = folder.at("curve.html");
+    good(&[
+        "exits", &net, "--data", &data, "--drop", "1", "--report", &page,
+    ]);
+    let page = std::fs::read_to_string(page).expect("the report");
+    assert!(page.contains("thirds, leaving early") && page.contains("this policy"));
     let program = Program::load(&early).expect("a Program");
     assert_eq!(program.policy.to_string(), found["policy"]);
     assert!(found["curve"].as_array().is_some_and(|c| c.len() > 1));
@@ -224,6 +230,8 @@ fn predict_inspect_and_bench_know_exits() {
         (&real["policy"], &real["on"]),
         (&"max-softmax=0.9".into(), &"data".into())
     );
+    let beside = &real["beside_full"];
+    assert!(beside["latency_ratio"].as_f64().is_some_and(|r| r > 0.0));
     bad(
         &["bench", &early, "--data", &data, "--batch", "31"],
         "has 30 images",

@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 1 << 30;
 /// The most taps of a mean, whose divisors are kept in a table.
 const MAX_MEAN: usize = 1 << 18;
 
-type Check = std::result::Result<(), String>;
+pub(crate) type Check = std::result::Result<(), String>;
 
 impl Value {
     /// The number of entries.
@@ -111,30 +111,6 @@ impl Program {
         require(self.output < count, || {
             format!("its output is value {} of {count}", self.output)
         })
-    }
-
-    /// That exits have logits like the output's, written one after another and before it.
-    fn check_exits(&self) -> Result<()> {
-        let writer = |v: usize| self.steps.iter().position(|s| s.output == v);
-        let output = &self.values[self.output];
-        let mut before = None;
-        for (k, exit) in self.exits.iter().enumerate() {
-            let v = exit.value;
-            let logits = self.values.get(v).filter(|_| v != self.output);
-            let real = |value: &Value| value.format == Format::Real && value.shape == output.shape;
-            let check = require(logits.is_some_and(real), || {
-                format!("value {v} is no logits like those of the output")
-            });
-            let check = check.and_then(|()| {
-                let between = before < writer(v) && writer(v) < writer(self.output);
-                let message = "is not written between the exit before it and the output";
-                require(between, || message.into())
-            });
-            let place = format!("exit {k} ({})", exit.name);
-            check.map_err(|message| Error::new(ErrorKind::Mismatch, place, message))?;
-            before = writer(v);
-        }
-        Ok(())
     }
 
     fn check_input(&self) -> Check {
@@ -449,7 +425,8 @@ fn finite(epilogue: Option<Epilogue>) -> Check {
     })
 }
 
-fn require(holds: bool, message: impl FnOnce() -> String) -> Check {
+/// `message` where something does not hold.
+pub(crate) fn require(holds: bool, message: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(message()) }
 }
 

@@ -1,6 +1,8 @@
 //! Exits: places before the end at which an image may leave, and what has to run to reach them.
 
-use crate::{Policy, Program};
+use crate::check::require;
+use crate::error::{Error, ErrorKind, Result};
+use crate::{Format, Policy, Program, Value};
 
 /// A place where an image may leave: right after the step that writes its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,30 @@ impl Program {
     pub fn runs(&self, policy: &Policy) -> Vec<bool> {
         let asked = asked(policy, self.exits.len());
         self.ways().into_iter().map(|w| w & asked != 0).collect()
+    }
+
+    /// That exits have logits like the output's, written one after another and before it.
+    pub(crate) fn check_exits(&self) -> Result<()> {
+        let writer = |v: usize| self.steps.iter().position(|s| s.output == v);
+        let output = &self.values[self.output];
+        let mut before = None;
+        for (k, exit) in self.exits.iter().enumerate() {
+            let v = exit.value;
+            let logits = self.values.get(v).filter(|_| v != self.output);
+            let real = |value: &Value| value.format == Format::Real && value.shape == output.shape;
+            let check = require(logits.is_some_and(real), || {
+                format!("value {v} is no logits like those of the output")
+            });
+            let check = check.and_then(|()| {
+                let between = before < writer(v) && writer(v) < writer(self.output);
+                let message = "is not written between the exit before it and the output";
+                require(between, || message.into())
+            });
+            let place = format!("exit {k} ({})", exit.name);
+            check.map_err(|message| Error::new(ErrorKind::Mismatch, place, message))?;
+            before = writer(v);
+        }
+        Ok(())
     }
 
     /// The ways out that each step leads to: bit `k` is exit `k`, the bit after them the end, to

@@ -4,7 +4,7 @@
 //! | tensor | type | what it holds |
 //! | --- | --- | --- |
 //! | `program` | U8 | a JSON description: shapes, bit-widths, steps; no floats |
-//! | `reals` | F32 | the input's scales and shifts, the scale of each value, activations, thresholds |
+//! | `reals` | F32 | the input's scales and shifts, scales of values, activations, thresholds |
 //! | `scales` | F32 | the weight scales of all convolutions |
 //! | `biases` | F32 | their biases |
 //! | `tables` | U8 | the codes of all tables |

@@ -8,8 +8,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `network` (how an
-//! image runs through), `session`; `exit` and `policy` say where and when it leaves.
+//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `network` (how
+//! an image runs through), `session`; `exit` and `policy` say where and when it leaves.
 
 mod check;
 mod confidence;

@@ -89,7 +89,7 @@ pub(super) fn caption(front: &Front, budgets: &[Budget]) -> Markup {
     }
 }
 
-fn mark(kind: &str) -> Markup {
+pub(super) fn mark(kind: &str) -> Markup {
     html! {
         svg.mark viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" {
             @match kind {

@@ -14,6 +14,7 @@ mod lines;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tradeoff;
 mod training;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -32,36 +33,42 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 impl Report {
     /// The report as an HTML page in one file.
     pub fn to_html(&self) -> String {
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta http-equiv="Content-Security-Policy" content=(POLICY);
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (self.network) ", quantized" }
-                    style { (PreEscaped(include_str!("page.css"))) }
-                }
-                body {
-                    main {
-                        (header(self))
-                        div.pairs {
-                            (before_and_after(self))
-                            (choices(self))
-                            (depth(self))
-                            (metrics(&self.metrics))
-                        }
-                        (layers(self))
-                        (activations(self))
-                        (origin(&self.origin))
-                    }
-                    script { (PreEscaped(include_str!("sort.js"))) }
-                }
+        let body = html! {
+            (header(self))
+            div.pairs {
+                (before_and_after(self))
+                (choices(self))
+                (depth(self))
+                (metrics(&self.metrics))
             }
+            (layers(self))
+            (activations(self))
+            (origin(&self.origin))
         };
-        page.into_string()
+        page(&format!("{}, quantized", self.network), &body)
     }
+}
+
+/// A page of `body` that needs nothing else.
+fn page(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                main { (body) }
+                script { (PreEscaped(include_str!("sort.js"))) }
+            }
+        }
+    };
+    page.into_string()
 }
 
 fn choices(report: &Report) -> Markup {

@@ -15,7 +15,8 @@ use super::{Preprocessing, Threads};
 /// scalar, avx2 or avx512vnni to run a Program on other instructions than the fastest.
 ///
 /// Where images leave a network early, noise says nothing of when: a network with exits runs to its
-/// end, unless --data gives it images, which then leave by its policy.
+/// end, unless --data gives it images. These leave by its policy, and run to the end in turns with
+/// that, each call as often as the time allows: its time is the median, and the mean is over calls.
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:

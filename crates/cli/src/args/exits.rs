@@ -25,7 +25,7 @@ use super::{Preprocessing, Threads};
 Examples:
   exbit exits net.exbit --data cifar-10-batches-bin --skip 45000 --drop 0.1 -o early.exbit
   exbit exits net.exbit --data photos --split val --bops 0.2G --per-exit -o early.exbit
-  exbit exits net.exbit --data photos --split val --drop 1 --json | jq .curve
+  exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --json | jq .curve
   exbit eval early.exbit --data cifar-10-batches-bin
 
 Rules:
@@ -69,6 +69,9 @@ pub(crate) struct Exits {
     /// Where the Program goes with its policy; it may be NET.exbit itself
     #[arg(short, long, value_name = "NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// Draw the trade-off here, one HTML page: top-1 against mean BOPs and against time
+    #[arg(long, value_name = "REPORT.html", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) preprocessing: Preprocessing,
     #[command(flatten)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::Bench;
 use crate::exit::Failure;
 use crate::images;
+use crate::leaving::{BesideFull, side_by_side};
 use crate::network::{self, Network};
 use crate::output::{Answer, put};
 use crate::progress::Progress;
@@ -31,6 +32,8 @@ struct Json {
     latency_ms_p50: f64,
     latency_ms_p90: f64,
     images_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside_full: Option<BesideFull>,
     calls: usize,
     batch: usize,
     /// `noise` or `data`.
@@ -80,16 +83,14 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         Runner::Integer(_) | Runner::Float(_) => None,
     };
     let time = Duration::from_secs_f64(args.seconds);
-    let spent = |spent: Duration| {
-        let tenths = |t: Duration| t.as_millis() as u64 / 100;
-        progress.set("measuring", tenths(spent).min(tenths(time)), tenths(time));
-    };
-    let mut calls = 0;
-    let call = || {
-        calls += 1;
-        runner.logits(&batches[calls % batches.len()]).map(drop)
-    };
-    let times = Times::measure(time, call, spent)?;
+    let (times, full) = measure(
+        &mut runner,
+        &batches,
+        time,
+        policy.is_some() && on == "data",
+        progress,
+    )?;
+    let per_second = |times: &Times| args.batch as f64 / times.mean() * 1e3;
     let layers = match args.per_layer || args.trace.is_some() {
         true => Some(layers::times(&mut runner, &random_images(1, one))?),
         false => None,
@@ -101,7 +102,8 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         latency_ms_p10: times.percentile(10),
         latency_ms_p50: times.percentile(50),
         latency_ms_p90: times.percentile(90),
-        images_per_second: args.batch as f64 / times.mean() * 1e3,
+        images_per_second: per_second(&times),
+        beside_full: full.map(|full| BesideFull::new(&times, &full, per_second(&full))),
         calls: times.calls(),
         batch: args.batch,
         on,
@@ -115,6 +117,31 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         layers,
     };
     Answer::new(&json, text(&json))
+}
+
+/// The times of calls with `batches` in turns; where images leave early, also to the end.
+fn measure(
+    runner: &mut Runner,
+    batches: &[Batch],
+    time: Duration,
+    leaving: bool,
+    progress: &Progress,
+) -> Result<(Times, Option<Times>), Failure> {
+    if let (Runner::Integer(session), true) = (&mut *runner, leaving) {
+        progress.set("measuring", 0, 1);
+        let [early, full] = side_by_side(session, batches, time)?;
+        return Ok((early, Some(full)));
+    }
+    let spent = |spent: Duration| {
+        let tenths = |t: Duration| t.as_millis() as u64 / 100;
+        progress.set("measuring", tenths(spent).min(tenths(time)), tenths(time));
+    };
+    let mut calls = 0;
+    let call = || {
+        calls += 1;
+        runner.logits(&batches[calls % batches.len()]).map(drop)
+    };
+    Ok((Times::measure(time, call, spent)?, None))
 }
 
 /// Images from all over the set `path`, in whole batches, at most `most` images.
@@ -155,6 +182,21 @@ fn random_images(images: usize, one: usize) -> Batch {
     }
 }
 
+fn left_early(json: &Json, policy: &str) -> String {
+    let mut text = format!("images left by policy {policy}\n");
+    if let Some(beside) = &json.beside_full {
+        text.push_str(&format!(
+            "{:.3} ms a call on average, {:.3} ms to the end without exits: {:.2}x; {:.0} images/s \
+             there\n",
+            beside.latency_ms_mean,
+            beside.latency_ms_mean_full,
+            beside.latency_ratio,
+            beside.images_per_second_full
+        ));
+    }
+    text
+}
+
 fn text(json: &Json) -> String {
     let mut text = format!(
         "{:.3} ms a call of {} (10 %: {:.3} ms, 90 %: {:.3} ms; {} calls)\n\
@@ -172,7 +214,7 @@ fn text(json: &Json) -> String {
         json.isa,
     );
     match (&json.policy, json.on) {
-        (Some(policy), "data") => text.push_str(&format!("images left by policy {policy}\n")),
+        (Some(policy), "data") => text.push_str(&left_early(json, policy)),
         (Some(_), _) => text.push_str(
             "to the end, without exits: noise says nothing of when images leave (see --data)\n",
         ),

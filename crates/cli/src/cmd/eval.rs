@@ -1,5 +1,7 @@
 //! `exbit eval`: how right a network is, and what it costs.
 
+mod ways;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,13 +12,13 @@ use serde::Serialize;
 use crate::args::Eval;
 use crate::exit::Failure;
 use crate::images;
-use crate::leaving::{Cumulative, WayOut, side_by_side};
+use crate::leaving::{BesideFull, WayOut, side_by_side};
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
 use crate::survey::{Totals, of_model, of_program};
-use crate::table::{self, Side, Table, bytes, count};
+use crate::table::{self, bytes, count};
 use crate::timing::Times;
 use crate::trial::Trial;
 
@@ -56,17 +58,6 @@ struct FloatScore {
     top1: f64,
     top5: f64,
     mean_cross_entropy: f64,
-}
-
-/// Time by the policy beside time to the end without exits, measured in turns.
-#[derive(Serialize)]
-struct BesideFull {
-    /// Of one image at a time, over images from all over the set.
-    latency_ms_mean: f64,
-    latency_ms_mean_full: f64,
-    latency_ratio: f64,
-    /// Of batches to the end.
-    images_per_second_full: f64,
 }
 
 pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
@@ -121,9 +112,10 @@ fn beside_full(
     let images = trial.score.images();
     match (&mut trial.runner, &trial.leaving) {
         (Runner::Integer(session), Some(_)) => {
-            let some = spread(images, images.min(EXITS_IMAGES), 0);
-            let some = set.batch(preprocess, &some)?;
-            side_by_side(session, &some, EXITS_TIME).map(Some)
+            let some = spread(images, images.min(EXITS_IMAGES), 0).into_iter();
+            let calls = some.map(|i| set.batch(preprocess, &[i]));
+            let calls = calls.collect::<Result<Vec<_>, _>>()?;
+            side_by_side(session, &calls, EXITS_TIME).map(Some)
         }
         (Runner::Integer(_) | Runner::Float(_), _) => Ok(None),
     }
@@ -151,12 +143,8 @@ fn json(
         [totals.bops_full, totals.bops_edges_at_8].map(|n| n as f64),
         |l| l.bops_mean(),
     );
-    let beside = |(full, seconds_full): (&Times, f64)| BesideFull {
-        latency_ms_mean: latency.mean(),
-        latency_ms_mean_full: full.mean(),
-        latency_ratio: latency.mean() / full.mean(),
-        images_per_second_full: images as f64 / seconds_full,
-    };
+    let beside =
+        |(full, seconds): (&Times, f64)| BesideFull::new(latency, full, images as f64 / seconds);
     let seconds_full = leaving.map(|l| l.seconds_full);
     Json {
         images,
@@ -245,53 +233,8 @@ fn text(json: &Json) -> String {
             ),
         ),
     ]);
-    lines.extend(exit_lines(json));
+    lines.extend(ways::lines(json));
     lines.join("\n")
-}
-
-/// Where images left, and what that saved in time.
-fn exit_lines(json: &Json) -> Vec<String> {
-    let (Some(policy), Some(beside)) = (&json.policy, &json.beside_full) else {
-        return Vec::new();
-    };
-    let mut table = Table::new(&[
-        ("#", Side::Right),
-        ("exit", Side::Name),
-        ("leave", Side::Right),
-        ("top-1 there", Side::Right),
-        ("top-1 of all", Side::Right),
-        ("BOPs", Side::Right),
-        ("first, last 8x8", Side::Right),
-    ])
-    .spare(&["first, last 8x8"]);
-    let share = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.2} %"));
-    for way in &json.exits {
-        let bops = |of: fn(&Cumulative) -> u64| way.work.as_ref().map_or(0, of);
-        table.row([
-            way.index.to_string(),
-            way.name.clone().unwrap_or_default(),
-            share(Some(100.0 * way.fraction)),
-            share(way.top1),
-            share(way.top1_alone),
-            count(bops(|w| w.bops)),
-            count(bops(|w| w.bops_edges_at_8)),
-        ]);
-    }
-    vec![
-        line(
-            "beside the end",
-            format!(
-                "{:.3} ms for {:.3} ms an image alone ({:.2}x), {:.0} for {:.0} images/s",
-                beside.latency_ms_mean,
-                beside.latency_ms_mean_full,
-                beside.latency_ratio,
-                json.images_per_second,
-                beside.images_per_second_full
-            ),
-        ),
-        line("policy", policy.clone()),
-        format!("\n{}", table.render(table::width()).trim_end()),
-    ]
 }
 
 fn line(name: &str, value: String) -> String {

@@ -1,71 +1,29 @@
 //! `exbit exits`: when images leave a network early, chosen on held-out images.
 
+mod answer;
+mod page;
+
 use std::path::Path;
 
 use exbit::budget::Limit;
 use exbit::cost::{Work, work_to_exits};
-use exbit::exits::{Calibration, Goal, HeldOut, Outcome, Rule, Thresholds, calibrate, curve};
+use exbit::exits::{Goal, HeldOut, Rule, Thresholds, calibrate, curve};
 use exbit_engine::{Policy, Program, Session};
-use exbit_model::data::{DataSet, Split};
-use serde::Serialize;
+use exbit_model::data::{DataSet, Preprocess, Split};
+
+use answer::{json, text};
 
 use crate::args::{ExitRule, Exits};
 use crate::exit::Failure;
 use crate::images;
 use crate::network::{self, Network};
-use crate::output::Answer;
+use crate::output::{Answer, put};
 use crate::progress::Progress;
-use crate::table::{Side, Table, count, fold, width};
+use crate::table::count;
 use crate::trial::batch_size;
 
 /// Points of the curve.
 const CURVE: usize = 100;
-
-#[derive(Serialize)]
-struct Json<'a> {
-    output: Option<&'a Path>,
-    images: usize,
-    policy: String,
-    met: bool,
-    top1: f64,
-    top1_full: f64,
-    drop: f64,
-    drop_error: f64,
-    bops_mean: f64,
-    bops_mean_edges_at_8: f64,
-    bops_full: u64,
-    bops_full_edges_at_8: u64,
-    exits: Vec<Exit>,
-    crossed: Crossed,
-    curve: Vec<Point>,
-}
-
-/// A way out: an exit, or the end.
-#[derive(Serialize)]
-struct Exit {
-    index: usize,
-    name: String,
-    fraction: f64,
-    top1_alone: f64,
-    bops: u64,
-    bops_edges_at_8: u64,
-}
-
-/// The same choice, made on one half of the images and judged on the other.
-#[derive(Serialize)]
-struct Crossed {
-    drop: f64,
-    bops_mean: f64,
-}
-
-/// What one policy with one threshold gives.
-#[derive(Serialize)]
-struct Point {
-    policy: String,
-    top1: f64,
-    bops_mean: f64,
-    fractions: Vec<f64>,
-}
 
 pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.threads.start()?;
@@ -83,24 +41,14 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     }
     let mut session = Session::new(&program, threads)?;
     set.labels_below(session.answer_len())?;
-    let chosen: Vec<usize> = (args.skip..set.len())
-        .take(args.limit.unwrap_or(usize::MAX))
-        .collect();
-    if chosen.is_empty() {
-        let message = format!("--skip {}: there are {} images", args.skip, set.len());
-        return Err(Failure::bad_input(message));
-    }
-    let mut held = HeldOut::new(program.exits.len());
-    let total = chosen.len() as u64;
-    for batch in set.batches(&preprocess, chosen, batch_size(session.input_len())) {
-        let batch = batch?;
-        let labels = batch.labels.as_deref().unwrap_or_default();
-        held.add(
-            session.run_every_exit(&batch.pixels, batch.indices.len())?,
-            labels,
-        );
-        progress.set("answering at every exit", held.images() as u64, total);
-    }
+    let held = held_out(
+        args,
+        program.exits.len(),
+        &mut session,
+        &set,
+        &preprocess,
+        progress,
+    )?;
     progress.set("choosing thresholds", 0, 1);
     let costs = |policy: &Policy| -> Vec<u64> {
         let work = work_to_exits(&program, policy).into_iter();
@@ -109,25 +57,56 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     let goal = goal(args, &program);
     let found = calibrate(&held, rule(args.rule), thresholds(args), goal, &costs);
     let curve = curve(&held, rule(args.rule), &costs, CURVE);
-    let json = json(args, &program, &held, &found, curve);
+    let json = json(args, &program, &held, &found, &curve);
+    if let Some(path) = &args.report {
+        let image = set.batch(&preprocess, &[args.skip])?.pixels;
+        let data = set.to_string();
+        let tradeoff = page::tradeoff(&program, &mut session, &image, &held, &found, &curve, data)?;
+        put(path, tradeoff.to_html().as_bytes())?;
+    }
+    let goal = goal_text(goal);
     program.policy = found.chosen.policy.clone();
-    let note = format!(
-        "chosen for {} on {} images of {set}",
-        goal_text(goal),
-        held.images()
-    );
+    let note = format!("chosen for {goal} on {} held-out images", held.images());
     program.notes.retain(|(key, _)| key != "policy");
     program.notes.push(("policy".into(), note));
     if let Some(path) = &args.output {
         program.save(path)?;
     }
     progress.close();
-    let answer = Answer::new(&json, text(&json, goal))?;
+    let answer = Answer::new(&json, text(&json, &goal))?;
     Ok(if found.met {
         answer
     } else {
         answer.infeasible()
     })
+}
+
+/// What every exit says of the chosen images.
+fn held_out(
+    args: &Exits,
+    exits: usize,
+    session: &mut Session,
+    set: &DataSet,
+    preprocess: &Preprocess,
+    progress: &Progress,
+) -> Result<HeldOut, Failure> {
+    let chosen: Vec<usize> = (args.skip..set.len())
+        .take(args.limit.unwrap_or(usize::MAX))
+        .collect();
+    if chosen.is_empty() {
+        let message = format!("--skip {}: there are {} images", args.skip, set.len());
+        return Err(Failure::bad_input(message));
+    }
+    let mut held = HeldOut::new(exits);
+    let total = chosen.len() as u64;
+    for batch in set.batches(preprocess, chosen, batch_size(session.input_len())) {
+        let batch = batch?;
+        let labels = batch.labels.as_deref().unwrap_or_default();
+        let logits = session.run_every_exit(&batch.pixels, batch.indices.len())?;
+        held.add(logits, labels);
+        progress.set("answering at every exit", held.images() as u64, total);
+    }
+    Ok(held)
 }
 
 fn no_exits(path: &Path, what: &str) -> Failure {
@@ -174,99 +153,4 @@ fn goal_text(goal: Goal) -> String {
         Goal::Drop(points) => format!("at most {points} points of top-1 less"),
         Goal::Bops(most) => format!("at most {}BOPs on average", count(most as u64)),
     }
-}
-
-fn json<'a>(
-    args: &'a Exits,
-    program: &Program,
-    held: &HeldOut,
-    found: &Calibration,
-    curve: Vec<Outcome>,
-) -> Json<'a> {
-    let (chosen, full) = (&found.chosen, full(program));
-    let work = work_to_exits(program, &chosen.policy);
-    let names = program.exits.iter().map(|e| e.name.clone());
-    let ways = names.chain(["end".to_owned()]).zip(held.alone()).zip(&work);
-    let exit = |(index, ((name, top1_alone), work)): (usize, ((String, f64), &Work))| Exit {
-        index,
-        name,
-        fraction: chosen.fractions[index],
-        top1_alone,
-        bops: work.bops,
-        bops_edges_at_8: work.bops_edges_at_8,
-    };
-    let edges = work.iter().map(|w| w.bops_edges_at_8);
-    let point = |o: Outcome| Point {
-        policy: o.policy.to_string(),
-        top1: o.top1,
-        bops_mean: o.bops_mean,
-        fractions: o.fractions,
-    };
-    Json {
-        output: args.output.as_deref(),
-        images: held.images(),
-        policy: chosen.policy.to_string(),
-        met: found.met,
-        top1: chosen.top1,
-        top1_full: found.full.top1,
-        drop: found.full.top1 - chosen.top1,
-        drop_error: found.drop_error,
-        bops_mean: chosen.bops_mean,
-        bops_mean_edges_at_8: exbit::cost::expected(&chosen.fractions, edges),
-        bops_full: full.bops,
-        bops_full_edges_at_8: full.bops_edges_at_8,
-        exits: ways.enumerate().map(exit).collect(),
-        crossed: Crossed {
-            drop: found.crossed.drop,
-            bops_mean: found.crossed.bops_mean,
-        },
-        curve: curve.into_iter().map(point).collect(),
-    }
-}
-
-fn text(json: &Json, goal: Goal) -> String {
-    let mut table = Table::new(&[
-        ("#", Side::Right),
-        ("exit", Side::Name),
-        ("leave", Side::Right),
-        ("top-1 of all", Side::Right),
-        ("BOPs", Side::Right),
-        ("first, last 8x8", Side::Right),
-    ])
-    .spare(&["first, last 8x8"]);
-    for exit in &json.exits {
-        table.row([
-            exit.index.to_string(),
-            exit.name.clone(),
-            format!("{:.2} %", 100.0 * exit.fraction),
-            format!("{:.2} %", exit.top1_alone),
-            count(exit.bops),
-            count(exit.bops_edges_at_8),
-        ]);
-    }
-    let share = |bops: f64| 100.0 * bops / json.bops_full.max(1) as f64;
-    let mut lines = vec![
-        format!("policy {}, {}", json.policy, goal_text(goal)),
-        format!(
-            "top-1 {:.2} % of {} images; {:.2} points below the end (standard error {:.2})",
-            json.top1, json.images, json.drop, json.drop_error
-        ),
-        format!(
-            "{}BOPs on average, {:.1} % of {}BOPs to the end without exits",
-            count(json.bops_mean as u64),
-            share(json.bops_mean),
-            count(json.bops_full)
-        ),
-        format!(
-            "thresholds chosen on one half, judged on the other: {:.2} points below the end, \
-             {:.1} % of its BOPs",
-            json.crossed.drop,
-            share(json.crossed.bops_mean)
-        ),
-    ];
-    if !json.met {
-        lines.push("the goal is out of reach: this is the nearest policy".into());
-    }
-    let lines: Vec<String> = lines.iter().map(|line| fold(line, width())).collect();
-    format!("{}\n{}", table.render(width()), lines.join("\n"))
 }

@@ -1,15 +1,15 @@
 //! `exbit inspect`: what a network consists of.
 
+mod exits;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use exbit::cost::work_to_exits;
-use exbit_engine::{Policy, Program, Session};
+use exbit_engine::Session;
 use serde::Serialize;
 
 use crate::args::Inspect;
 use crate::exit::Failure;
-use crate::leaving::Cumulative;
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::survey::{Row, Survey, Totals, of_model, of_program};
@@ -33,19 +33,8 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    exits: Vec<Exit>,
+    exits: Vec<exits::Exit>,
     layers: &'a [Row],
-}
-
-/// An exit, or the end after all of them.
-#[derive(Serialize)]
-struct Exit {
-    index: usize,
-    name: String,
-    /// The step that writes its logits, from 0 on.
-    step: usize,
-    #[serde(flatten)]
-    work: Cumulative,
 }
 
 pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
@@ -84,32 +73,10 @@ pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
         policy: program
             .filter(|p| !p.exits.is_empty())
             .map(|p| p.policy.to_string()),
-        exits: program.map_or(Vec::new(), exits),
+        exits: program.map_or(Vec::new(), exits::of_program),
         layers: &survey.rows,
     };
     Answer::new(&json, text(&json, &survey))
-}
-
-/// The exits and what they cost with all heads on the way; none for a Program without.
-fn exits(program: &Program) -> Vec<Exit> {
-    if program.exits.is_empty() {
-        return Vec::new();
-    }
-    // Every exit open, so that every head runs.
-    let open = Policy::MaxSoftmax(vec![0.0; program.exits.len()]);
-    let names = program.exits.iter().map(|e| e.name.clone());
-    let names = names.chain(["end".to_owned()]);
-    let costs = program
-        .depths()
-        .into_iter()
-        .zip(work_to_exits(program, &open));
-    let exit = |(index, (name, (depth, work)))| Exit {
-        index,
-        name,
-        step: depth - 1,
-        work: Cumulative::from(work),
-    };
-    names.zip(costs).enumerate().map(exit).collect()
 }
 
 /// The first row at which the most memory is alive.
@@ -134,7 +101,7 @@ fn text(json: &Json, survey: &Survey) -> String {
         shape(json.output),
         bytes(json.file_bytes)
     );
-    title + &rows(survey, json.kind) + &sums(json, survey) + &exit_rows(json)
+    title + &rows(survey, json.kind) + &sums(json, survey) + &exits::table(json)
 }
 
 fn rows(survey: &Survey, kind: &str) -> String {
@@ -183,37 +150,6 @@ fn rows(survey: &Survey, kind: &str) -> String {
         );
     }
     table.render(width())
-}
-
-/// The exits as a table, with the policy.
-fn exit_rows(json: &Json) -> String {
-    let Some(policy) = &json.policy else {
-        return String::new();
-    };
-    let mut table = Table::new(&[
-        ("exit", Side::Right),
-        ("name", Side::Name),
-        ("after #", Side::Right),
-        ("MACs", Side::Right),
-        ("BOPs", Side::Right),
-        ("first, last 8x8", Side::Right),
-        ("of the end", Side::Right),
-    ])
-    .spare(&["MACs", "first, last 8x8"]);
-    let end = json.totals.bops_full.max(1) as f64;
-    for exit in &json.exits {
-        table.row([
-            exit.index.to_string(),
-            exit.name.clone(),
-            (exit.step + 1).to_string(),
-            count(exit.work.macs),
-            count(exit.work.bops),
-            count(exit.work.bops_edges_at_8),
-            format!("{:.1} %", 100.0 * exit.work.bops as f64 / end),
-        ]);
-    }
-    let policy = fold(&format!("policy {policy}"), width());
-    format!("\n\n{}{policy}", table.render(width()))
 }
 
 fn row_bits(row: &Row) -> String {
