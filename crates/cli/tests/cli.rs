@@ -4,10 +4,11 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "demo",
     "inspect",
     "sensitivity",
+    "latency",
     "quantize",
     "eval",
     "predict",

@@ -28,4 +28,4 @@ pub use exbit_kernels::{Activation, Bits, Epilogue, Grid, Window};
 pub use memory::ActivationBytes;
 pub use profile::StepTime;
 pub use program::*;
-pub use session::{Session, present_isas};
+pub use session::{Session, isa, present_isas};

@@ -10,7 +10,7 @@ use exbit_kernels::{Isa, Scratch, Target, Team, pixel_table};
 use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::step::Ready;
-use crate::{Format, Program, Step, StepKind, file, memory, pixels};
+use crate::{Format, Input, Program, Step, StepKind, file, memory, pixels};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -32,6 +32,9 @@ pub struct Session {
 #[derive(Debug)]
 pub(crate) struct Network {
     isa: Isa,
+    input: Input,
+    input_shape: [usize; 3],
+    classes: Vec<String>,
     /// The code of each pixel value, one table per channel.
     pixels: Vec<[u8; 256]>,
     /// What each thread makes of the input's codes.
@@ -188,6 +191,21 @@ impl Session {
         (!place.is_empty()).then(|| &self.arenas[0][place.clone()])
     }
 
+    /// How pixels become codes, as the Program carries it.
+    pub fn input(&self) -> &Input {
+        &self.network.input
+    }
+
+    /// `[height, width, channels]` of an image.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.network.input_shape
+    }
+
+    /// The names of the classes, where the Program carries them.
+    pub fn classes(&self) -> &[String] {
+        &self.network.classes
+    }
+
     /// Bytes of one image's pixels.
     pub fn input_len(&self) -> usize {
         self.network.input_len()
@@ -327,6 +345,9 @@ impl Network {
         let numbers = |grid: crate::Grid| std::array::from_fn(|code| grid.value(code as u8));
         Self {
             isa,
+            input: program.input.clone(),
+            input_shape: program.values[0].shape,
+            classes: program.classes.clone(),
             pixels: affine
                 .map(|(&scale, &shift)| pixel_table(scale, shift, input))
                 .collect(),
@@ -402,6 +423,14 @@ impl Network {
 /// The names of the instruction sets that this CPU has, the fastest first, `scalar` last.
 pub fn present_isas() -> Vec<&'static str> {
     Isa::present().into_iter().map(Isa::name).collect()
+}
+
+/// The name of the instructions that a new Session takes: the fastest, or what `EXBIT_ISA` names.
+///
+/// # Errors
+/// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has.
+pub fn isa() -> Result<&'static str> {
+    chosen_isa().map(Isa::name)
 }
 
 fn chosen_isa() -> Result<Isa> {

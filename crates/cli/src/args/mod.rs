@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod eval;
 mod inspect;
+mod latency;
 mod predict;
 mod quantize;
 mod sensitivity;
@@ -20,6 +21,7 @@ pub(crate) use data::{Data, Preprocessing, Threads};
 pub(crate) use demo::Demo;
 pub(crate) use eval::Eval;
 pub(crate) use inspect::Inspect;
+pub(crate) use latency::Latency;
 pub(crate) use predict::Predict;
 pub(crate) use quantize::{Effort, Quantize};
 pub(crate) use sensitivity::Sensitivity;
@@ -51,6 +53,7 @@ pub(crate) enum Command {
     Demo(Demo),
     Inspect(Inspect),
     Sensitivity(Sensitivity),
+    Latency(Latency),
     Quantize(Box<Quantize>),
     Eval(Eval),
     Predict(Predict),

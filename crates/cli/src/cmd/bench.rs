@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::args::Bench;
 use crate::exit::Failure;
-use crate::network;
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -41,8 +40,7 @@ struct Json {
 
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
     let started = args.threads.start()?;
-    let file = network::open(&args.network)?;
-    let mut runner = Runner::new(file.network, started)?;
+    let (mut runner, file_bytes) = Runner::open(&args.network, started)?;
     let one = runner.input_len();
     if one.saturating_mul(args.batch) > MOST_PIXELS {
         let most = MOST_PIXELS / one.max(1);
@@ -77,7 +75,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         arena_bytes: runner.arena_bytes(),
         weight_bytes: runner.weight_bytes(),
         peak_gmacs_per_second: layers.as_ref().and_then(|_| layers::peak(runner.isa())),
-        file_bytes: file.bytes,
+        file_bytes,
         layers,
     };
     Answer::new(&json, text(&json))

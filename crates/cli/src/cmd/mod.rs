@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod eval;
 mod inspect;
+mod latency;
 mod predict;
 mod quantize;
 mod sensitivity;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Fail
         Command::Demo(args) => demo::run(args, progress),
         Command::Inspect(args) => inspect::run(args),
         Command::Sensitivity(args) => sensitivity::run(args, progress),
+        Command::Latency(args) => latency::run(args, progress),
         Command::Quantize(args) => quantize::run(args, progress),
         Command::Eval(args) => eval::run(args, progress),
         Command::Predict(args) => predict::run(args, progress),

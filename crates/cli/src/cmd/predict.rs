@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::Predict;
 use crate::exit::Failure;
 use crate::images;
-use crate::network::{self, Network};
+use crate::network;
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -37,14 +37,13 @@ struct Class<'a> {
 }
 
 pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure> {
-    let file = network::open(&args.network)?;
+    let (mut runner, _) = Runner::open(&args.network, 1)?;
     let asked = args.preprocessing.preprocess.as_deref();
-    let preprocess = images::preprocess(&file, asked, progress)?;
-    let carried = match &file.network {
-        Network::Float(_) => Vec::new(),
-        Network::Integer(program) => program.classes.clone(),
+    let preprocess = images::for_runner(&runner, &args.network, asked, progress)?;
+    let carried = match &runner {
+        Runner::Float(_) => Vec::new(),
+        Runner::Integer(session) => session.classes().to_vec(),
     };
-    let mut runner = Runner::new(file.network, 1)?;
     let names = match &args.classes {
         Some(path) => network::class_names(path, runner.classes())?,
         None => carried,
