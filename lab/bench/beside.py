@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""exbit beside other runtimes: the same network, images and threads, taking turns in one run.
+r"""exbit beside other runtimes: the same network, images and threads, taking turns in one run.
 
   python3 -m venv VENV && VENV/bin/pip install numpy pillow onnx onnxruntime openvino
   cargo build --release -p exbit-cli && cargo build --release -p exbit-engine --examples
