@@ -48,6 +48,8 @@ def bits(rows):
 
 def avx2(rows):
     """Everything on AVX2 alone (tract chooses by itself), against ONNX Runtime's int8."""
+    if not rows:
+        return []
     networks = {n: t for n, t in NAMES.items() if any(r["network"] == n for r in rows)}
     lines = ["", "| time on AVX2, of ONNX Runtime's int8 | " + " | ".join(networks.values()) + " |",
              "| --- |" + " ---: |" * len(networks)]

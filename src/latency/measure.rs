@@ -26,7 +26,9 @@ const MOST_BYTES: u64 = 1 << 29;
 
 impl Times {
     /// Times every layer of `network`, which these times are of, at each of `pairs`, and adds that,
-    /// in place of times of the same pairs. `progress` hears of the turns, [`turns`] in all.
+    /// in place of times of the same pairs. Where others are kept, one of them is measured again
+    /// beside the new ones, and these are scaled as it has changed: an hour at which the machine is
+    /// slower makes no bit-width look slow. `progress` hears of the turns, [`turns`] in all.
     ///
     /// # Errors
     /// `Mismatch` when the engine does not take the network, or when the times that are there were
@@ -38,29 +40,54 @@ impl Times {
         progress: &mut dyn FnMut(usize),
     ) -> Result<()> {
         self.check_here(&Times::none(network)?, pairs)?;
-        let input = made_up::input(network);
-        for together in pairs.chunks(pairs_together(network)) {
-            let mut steps = Vec::new();
-            // samples[pair][step], each of many turns; in nanoseconds.
-            let mut samples: Vec<Vec<Vec<f64>>> = vec![Vec::new(); together.len()];
-            for _ in 0..SITTINGS {
-                let mut sessions = Vec::new();
-                for pair in together {
-                    let numbers = made_up::quantized(network, pair.weights, pair.activations);
-                    let program = lower(network, &numbers, input.clone());
-                    steps = layer_steps(network, &program);
-                    sessions.push(Session::new(&program, THREADS).map_err(engine_error)?);
-                }
-                take_turns(&mut sessions, &mut samples, progress)?;
+        for new in pairs.chunks(pairs_together(network)) {
+            let known = self.pairs.iter().rfind(|p| !pairs.contains(&p.bits));
+            let together: Vec<Pair> = new.iter().copied().chain(known.map(|p| p.bits)).collect();
+            let measured = measured(network, &together, progress)?;
+            for times in on_the_scale_of(known, measured) {
+                self.pairs.retain(|p| p.bits != times.bits);
+                self.pairs.push(times);
             }
-            for (&bits, samples) in together.iter().zip(&samples) {
-                self.pairs.retain(|p| p.bits != bits);
-                self.pairs.push(pair_times(network, bits, &steps, samples));
-            }
+            self.pairs.sort_by_key(|p| p.bits);
         }
-        self.pairs.sort_by_key(|p| p.bits);
         Ok(())
     }
+}
+
+/// What was measured, the last of which is the one that is `known`, as it would have been when that
+/// one was: all but it, multiplied by how it has changed.
+pub(super) fn on_the_scale_of(
+    known: Option<&PairTimes>,
+    mut measured: Vec<PairTimes>,
+) -> Vec<PairTimes> {
+    if let Some((known, again)) = known.and_then(|known| Some((known, measured.pop()?))) {
+        let factor = known.total_us() / again.total_us();
+        measured.iter_mut().for_each(|p| p.scale(factor));
+    }
+    measured
+}
+
+/// The times of `pairs`, whose networks take turns.
+fn measured(
+    network: &Network,
+    pairs: &[Pair],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<PairTimes>> {
+    let (input, mut steps) = (made_up::input(network), Vec::new());
+    // samples[pair][step], each of many turns; in nanoseconds.
+    let mut samples: Vec<Vec<Vec<f64>>> = vec![Vec::new(); pairs.len()];
+    for _ in 0..SITTINGS {
+        let mut sessions = Vec::new();
+        for pair in pairs {
+            let numbers = made_up::quantized(network, pair.weights, pair.activations);
+            let program = lower(network, &numbers, input.clone());
+            steps = layer_steps(network, &program);
+            sessions.push(Session::new(&program, THREADS).map_err(engine_error)?);
+        }
+        take_turns(&mut sessions, &mut samples, progress)?;
+    }
+    let times = |(&bits, samples): (_, &Vec<Vec<f64>>)| pair_times(network, bits, &steps, samples);
+    Ok(pairs.iter().zip(&samples).map(times).collect())
 }
 
 /// The times of one pair, from the samples of each entry of its profiles; layer `l` is step

@@ -7,8 +7,7 @@
 //! networks take turns, so that a machine that slows down slows all of them; a time is the lower
 //! quartile over all turns and over all layers of one shape. All other steps are one sum.
 //!
-//! Times are kept in a file ([`Kept`]), to which pairs that it lacks are added; those measured at
-//! another hour were measured beside other work. When times are used ([`Times::of`]) they depart
+//! Times are kept in a file ([`Kept`]), to which pairs that it lacks are added. When times are used ([`Times::of`]) they depart
 //! from what the clock said in one way, so that the allocation does not buy noise: times of one
 //! layer that hardly differ count as equal.
 
@@ -63,6 +62,19 @@ pub struct PairTimes {
     pub rest_us: f64,
     /// Of each layer, in microseconds.
     pub layers_us: Vec<f64>,
+}
+
+impl PairTimes {
+    /// Of the whole network.
+    fn total_us(&self) -> f64 {
+        self.rest_us + self.layers_us.iter().sum::<f64>()
+    }
+
+    /// Multiplies every time by `factor`.
+    fn scale(&mut self, factor: f64) {
+        self.rest_us *= factor;
+        self.layers_us.iter_mut().for_each(|us| *us *= factor);
+    }
 }
 
 /// Bits of the weights, and of the activation that they meet.

@@ -80,6 +80,20 @@ fn latency_is_picked_by_bits() {
 }
 
 #[test]
+fn times_that_are_added_are_on_the_scale_of_those_that_are_kept() {
+    let [new, known] = [0, 3].map(|i| times().pairs.swap_remove(i));
+    let mut slower = known.clone();
+    slower.scale(4.0);
+    let measured = vec![new.clone(), slower];
+    let mut expected = new.clone();
+    expected.scale(0.25);
+    let scaled = super::measure::on_the_scale_of(Some(&known), measured);
+    assert_eq!(scaled, [expected]);
+    let alone = super::measure::on_the_scale_of(None, vec![new.clone()]);
+    assert_eq!(alone, [new]);
+}
+
+#[test]
 fn times_that_hardly_differ_are_one_and_the_verdict_says_it() {
     assert_eq!(
         without_noise(vec![3.0, 1.0, 3.0, 1.03125]),

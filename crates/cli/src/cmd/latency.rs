@@ -116,7 +116,7 @@ fn text(times: &Times, activations: &[Bits], measured: usize, table: Option<&Pat
             .filter(|p| p.bits.activations == bits)
             .collect();
         let title = format!("reading activations of {bits} bits");
-        parts.push(format!("{title}\n\n{}", layers(times, &own)));
+        parts.push(format!("{title}\n\n{}", layers(times, &own).trim_end()));
     }
     parts.push(fold(&times.verdict(), width()));
     let news = match measured {
