@@ -2,7 +2,7 @@
 
 use crate::{Activation, Grid, clip_round};
 
-/// The last part of an [`Epilogue`].
+/// The last part of an [`Epilogue`](crate::Epilogue).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Finish {
     /// `rne(clip(t, lo, hi))`, the ends whole and within `0..=255`.
