@@ -1,13 +1,27 @@
-# check: everything before a commit. fix: what tools can mend. test: as in the README.
+# check: everything before a commit, the tests on each instruction set. fix: what tools can mend. test: as in the README.
 # real: every figure on real data, hours; needs ../shared (see lab/).
-.PHONY: check fix test docs real
+.PHONY: check fix test docs real suite-avx2 suite-scalar miri valgrind
 
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
-	EXBIT_ISA=scalar cargo test -p exbit-engine -p exbit
+	$(MAKE) suite-avx2 suite-scalar
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# The tests of everything that runs kernels, on slower instructions than this CPU's fastest.
+suite-avx2 suite-scalar: suite-%:
+	@if EXBIT_ISA=$* cargo run --quiet -p exbit-engine --example isa; \
+	then EXBIT_ISA=$* cargo test -p exbit-engine -p exbit; \
+	else echo "THE TESTS DID NOT RUN ON $*: this CPU does not have it" >&2; fi
+
+# Undefined behaviour: what Miri interprets, and what Valgrind sees of the kernels up to AVX2.
+miri:
+	cargo +nightly miri test -p exbit-kernels
+
+valgrind:
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=9" \
+	cargo test -p exbit-kernels --test conformance
 
 fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty

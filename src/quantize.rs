@@ -16,7 +16,7 @@ use crate::budget::Resource;
 use crate::calibrate::{Calibration, Clipping, calibrate};
 use crate::cost::{Choice, Precisions, Sizes, Table};
 use crate::distill::{Distillation, distill};
-use crate::latency::Times;
+use crate::latency::{Kept, Times};
 use crate::plan::Plan;
 use crate::prepare::{Network, equalize, prepare};
 use crate::quantized::Quantized;
@@ -40,9 +40,9 @@ pub struct Options {
     pub distillation: Option<Distillation>,
     /// A file of expected losses: what it has is not measured again, what it lacks is added.
     pub sensitivity_table: Option<PathBuf>,
-    /// A table of measured times to keep latency budgets with: read where the file exists, measured
-    /// and written where it does not. Without one they are measured, where a budget asks for them.
-    pub latency_table: Option<PathBuf>,
+    /// Where the measured times are kept that a latency budget needs: what is there is not measured
+    /// again, what is missing is added. A file that is named here is used without a budget too.
+    pub times: Kept,
     /// Whether ranges are evened out between layers first.
     pub equalize: bool,
     /// Seed of everything random.
@@ -64,7 +64,7 @@ impl Default for Options {
             rounding: Rounding::Moments,
             distillation: None,
             sensitivity_table: None,
-            latency_table: None,
+            times: Kept::Nowhere,
             equalize: false,
             seed: 0,
         }
@@ -151,7 +151,7 @@ pub fn quantize(
             precisions: plan.precisions(&sizes)?,
             ..Chosen::default()
         },
-        None => choose(&mut work, &study, &sizes, &input, options)?,
+        None => choose(&mut work, &study, &sizes, options)?,
     };
     let quantized = numbers(&mut work, &study, &chosen.precisions, options)?;
     let program = lower(&network, &quantized, input);
@@ -184,13 +184,7 @@ struct Chosen {
 }
 
 /// Sensitivity, what reconstruction takes back of it, times where they count, allocation.
-fn choose(
-    work: &mut Work<'_>,
-    study: &Study,
-    sizes: &Sizes,
-    input: &Input,
-    options: &Options,
-) -> Result<Chosen> {
+fn choose(work: &mut Work<'_>, study: &Study, sizes: &Sizes, options: &Options) -> Result<Chosen> {
     let network = study.network;
     let (mut sensitivity, tables) = losses(work, study, options)?;
     let layers = network.layers().len();
@@ -202,10 +196,9 @@ fn choose(
         losses.iter_mut().for_each(|loss| *loss *= gain);
     }
     let mut table = table(sizes, &sensitivity, &options.candidates)?;
-    let latency = times(work, network, options, input)?;
+    let latency = times(work, network, options)?;
     if let Some(times) = &latency {
-        let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
-        table = table.with_latency(times.latency(&layers, &options.candidates)?)?;
+        table = table.with_latency(times.latency(&options.candidates)?)?;
     }
     let allocation = work.stage("allocate", 1, |_| allocate(&table, &options.request))?;
     Ok(Chosen {
@@ -291,29 +284,27 @@ fn losses(
     Ok((losses, tables))
 }
 
-/// The times of the layers, from the file of `options` or measured, where they are asked for.
-fn times(
-    work: &mut Work<'_>,
-    network: &Network,
-    options: &Options,
-    input: &Input,
-) -> Result<Option<Times>> {
+/// The times of the layers, those kept and those measured, where they are asked for.
+fn times(work: &mut Work<'_>, network: &Network, options: &Options) -> Result<Option<Times>> {
     let budgets = &options.request.budgets;
-    let file = options.latency_table.as_deref();
-    if file.is_none() && !budgets.iter().any(|b| b.resource == Resource::Latency) {
+    let asked = match options.times {
+        Kept::File(_) => true,
+        Kept::Nowhere | Kept::Folder(_) => budgets.iter().any(|b| b.resource == Resource::Latency),
+    };
+    if !asked {
         return Ok(None);
     }
-    if let Some(path) = file.filter(|path| path.exists()) {
-        return Times::open(path).map(Some);
+    let pairs = latency::pairs(&options.candidates);
+    let mut times = options.times.open(network)?;
+    let missing = times.missing(&pairs);
+    if !missing.is_empty() {
+        let turns = latency::turns(network, &missing);
+        work.stage("latency", turns, |more| {
+            times.measure(network, &missing, more)
+        })?;
+        options.times.save(network, &times)?;
     }
-    let turns = latency::turns(network, &options.candidates);
-    let times = work.stage("latency", turns, |more| {
-        latency::measure(network, &options.candidates, input, more)
-    })?;
-    if let Some(path) = file {
-        times.save(path)?;
-    }
-    Ok(Some(times))
+    times.of(&pairs).map(Some)
 }
 
 /// What a person who reads the plan wants to know of how it came about.

@@ -6,10 +6,11 @@
 mod networks;
 
 use exbit::distill::{Distillation, distill};
+use exbit::latency::{Kept, Pair, Times};
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::sensitivity::divergence;
-use exbit::{Options, Plan, Quantization, Samples, fake_quantized, quantize, summarize};
-use exbit_engine::Input;
+use exbit::{Options, Plan, Quantization, Samples, fake_quantized, prepare, quantize, summarize};
+use exbit_engine::{Bits, Input};
 use exbit_model::Model;
 
 const SCALE: f32 = 1.0 / 60.0;
@@ -68,6 +69,7 @@ fn a_latency_budget_is_kept_or_answered_with_the_nearest_plan() {
     let loose = run(&model, None, "latency=1s", Rounding::Nearest);
     let times = loose.latency.as_ref().unwrap();
     assert_eq!(times.layers.len(), loose.sizes.layers().len());
+    assert_eq!(times.pairs.len(), 7, "weights of 2 to 8 bits");
     assert!(loose.allocation.as_ref().unwrap().missed.is_empty());
     let report = summarize(&loose, &Options::default()).unwrap();
     let told = |word: &str| report.remarks.iter().any(|r| r.contains(word));
@@ -84,31 +86,66 @@ fn a_latency_budget_is_kept_or_answered_with_the_nearest_plan() {
 }
 
 #[test]
-fn times_are_measured_once_and_kept() {
-    let model = networks::all().swap_remove(0);
-    let path = std::env::temp_dir().join(format!("exbit-times-{}.toml", std::process::id()));
-    let channels = model.value(model.input()).shape[0];
-    let input = Input {
-        scale: vec![SCALE; channels],
-        shift: vec![SHIFT; channels],
-        preprocess: String::new(),
+fn times_are_kept_and_only_missing_ones_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::Folder(folder.path().join("latency"));
+    let once = |model: &Model, weights: &[u8], kept: &Kept| {
+        let channels = model.value(model.input()).shape[0];
+        let input = Input {
+            scale: vec![SCALE; channels],
+            shift: vec![SHIFT; channels],
+            preprocess: String::new(),
+        };
+        let mut options = Options {
+            times: kept.clone(),
+            rounding: Rounding::Nearest,
+            ..Options::default()
+        };
+        options.candidates.weights = weights.iter().filter_map(|&b| Bits::new(b)).collect();
+        options.request.budgets.push("latency=1s".parse().unwrap());
+        let samples = samples(model, 8, 9);
+        quantize(model, &samples, input, None, &options, &mut |_| {})
     };
-    let options = Options {
-        latency_table: Some(path.clone()),
-        rounding: Rounding::Nearest,
-        ..Options::default()
+    let measured = |q: &Quantization| q.times.iter().any(|t| t.0 == "latency");
+    let mut models = networks::all();
+    let (other, model) = (models.swap_remove(1), models.swap_remove(0));
+    let first = once(&model, &[4, 8], &kept).unwrap();
+    let again = once(&model, &[4, 8], &kept).unwrap();
+    assert_eq!((measured(&first), measured(&again)), (true, false));
+    // One bit-width is new: only its times are measured, the others are those of the file.
+    let more = once(&model, &[2, 4], &kept).unwrap();
+    assert!(measured(&more));
+    let file = kept.file(&more.network).unwrap().unwrap();
+    let all = Times::open(&file).unwrap();
+    let bits: Vec<u8> = all.pairs.iter().map(|p| p.bits.weights.get()).collect();
+    assert_eq!(bits, [2, 4, 8]);
+    assert_eq!(more.latency.unwrap().pairs.len(), 2);
+    // Other shapes have their own file, and take none of these times.
+    let strange = once(&other, &[8], &kept).unwrap();
+    assert_ne!(kept.file(&strange.network).unwrap().unwrap(), file);
+    let wrong = once(&other, &[8], &Kept::File(file)).unwrap_err();
+    assert!(
+        wrong.to_string().contains("not of this network's shapes"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn times_from_another_machine_are_used_but_not_added_to() {
+    let network = prepare(&networks::all().swap_remove(0)).unwrap();
+    let pair = |weights| Pair {
+        weights: Bits::new(weights).unwrap(),
+        activations: Bits::EIGHT,
     };
-    let once = || {
-        let samples = samples(&model, 8, 9);
-        quantize(&model, &samples, input.clone(), None, &options, &mut |_| {}).unwrap()
-    };
-    let measured = once();
-    let read = once();
-    std::fs::remove_file(path).unwrap();
-    let stages = |q: &Quantization| q.times.iter().filter(|t| t.0 == "latency").count();
-    assert_eq!((stages(&measured), stages(&read)), (1, 0));
-    let layers = |q: &Quantization| q.latency.as_ref().unwrap().layers.len();
-    assert_eq!(layers(&measured), layers(&read));
+    let mut times = Times::none(&network).unwrap();
+    times.measure(&network, &[pair(8)], &mut |_| {}).unwrap();
+    times.cpu.push_str(" of another kind");
+    assert!(times.of(&[pair(8)]).is_ok());
+    let error = times
+        .measure(&network, &[pair(4)], &mut |_| {})
+        .unwrap_err();
+    assert!(error.to_string().contains("has no W4A8"), "{error}");
+    assert_eq!(times.pairs.len(), 1);
 }
 
 #[test]

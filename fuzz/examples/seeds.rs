@@ -293,12 +293,13 @@ fn losses() -> Files {
 }
 
 fn times() -> Files {
-    let head = "network = \"net\"\ncpu = \"a CPU\"\nisa = \"avx2\"\nversion = \"0.1.0\"\nweight_bits = [4, 8]\n\
-                activation_bits = [8]\nrest_us = 1.5\n";
-    let layers = "\n[[layers]]\nname = \"conv\"\nus = [[1.25], [3.0]]\n";
+    let head = "network = \"net\"\ncpu = \"a CPU\"\nisa = \"avx2\"\nversion = \"0.1.0\"\n\
+                geometry = \"6c46\"\nlayers = [\"conv\", \"fc\"]\n";
+    let pair = "\n[[pairs]]\nweight_bits = 4\nactivation_bits = 8\nrest_us = 1.5\nlayers_us = [1.25, 3.0]\n";
     [
-        format!("{head}layers = []\n"),
-        format!("{head}{layers}{layers}"),
+        format!("{head}pairs = []\n"),
+        format!("{head}{pair}"),
+        format!("{head}{pair}{}", pair.replace('4', "2")),
     ]
     .map(String::into_bytes)
     .to_vec()

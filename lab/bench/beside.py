@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""exbit beside ONNX Runtime and OpenVINO: the same network, images and threads, taking turns in one run.
+r"""exbit beside other runtimes: the same network, images and threads, taking turns in one run.
 
   python3 -m venv VENV && VENV/bin/pip install numpy pillow onnx onnxruntime openvino
   cargo build --release -p exbit-cli && cargo build --release -p exbit-engine --examples
   VENV/bin/python lab/bench/beside.py --record lab/records/beside.csv
 
+  cargo build --release --manifest-path lab/bench/rten/Cargo.toml && VENV/bin/pip install tract
+  VENV/bin/python lab/bench/beside.py --isas avx2 --precisions w8a8 w7a8 \
+      --peers onnxruntime-avx2 rten-avx2 tract --record lab/records/avx2.csv
+
 Needs `../shared` (models, images, and `bench/peers.py`, which prepares and runs the peers at their best: int8 QDQ from
 ONNX Runtime's quantizer with weights per channel, which both peers run). A round visits every row once: a rest, in
 which idle threads go to sleep, some calls that do not count, then the timed ones. Ours run in a child process, which is
-told how many calls to make and answers with their times; the peers' times hold a call from Python, and the rows of an
-empty network say how much that is.
+told how many calls to make and answers with their times; so do the peers that `peer.py` and `rten` hold. The other peers'
+times hold a call from Python, and the rows of an empty network say how much that is. `onnxruntime-avx2` and `rten-avx2`
+are kept from AVX-512 (see `mask.py`). rten and tract run the float file too, and rten one whose activations are quantized
+at run time (`dynamic`), which is how it wants a network quantized.
 """
 import argparse
 import pathlib
@@ -23,18 +29,26 @@ import onnx
 import onnxruntime
 import openvino
 from onnx import helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from mask import mask_program
 from networks import NETWORKS, SHARED, resnet18
 from record import write, write_steps
 
 sys.path.insert(0, str(SHARED / "bench"))
 import peers  # noqa: E402  (lies in ../shared)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 BIN = ROOT / "target" / "release"
 REST, WARM = 0.02, 0.02
+# Peers that run in this process, and those that do not with the files that they run.
+INSIDE = {"onnxruntime": peers.ort_runner, "openvino": peers.ov_runner}
+OTHERS = {"onnxruntime-avx2": ["int8"], "rten": ["int8", "dynamic", "float"],
+          "rten-avx2": ["int8", "dynamic", "float"], "tract": ["int8", "float"]}
+RTEN = HERE / "rten/target/release/rten-turns"
 # Weights and activations; below eight bits, first and last layer keep 8x8.
-PRECISIONS = ["w8a8", "w4a8", "w4a4", "w2a2", "w1a2", "w1a1"]
+PRECISIONS = ["w8a8", "w7a8", "w4a8", "w4a4", "w2a2", "w1a2", "w1a1"]
 
 
 def images(name, folder):
@@ -76,12 +90,10 @@ def quantize(name, source, program, precision, args):
                    check=True, stdout=subprocess.DEVNULL)
 
 
-class Ours:
-    """A Program in a child process, and what it says of itself."""
+class Child:
+    """A network in a child process, and what it says of itself."""
 
-    def __init__(self, program, pixels, batch, threads, isa=None):
-        command = [BIN / "examples" / "turns", program, pixels, str(batch), str(threads)]
-        environment = {"EXBIT_ISA": isa} if isa else None
+    def __init__(self, command, environment=None):
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                       env=environment)
         facts = self.child.stdout.readline().split()
@@ -96,6 +108,18 @@ class Ours:
     def calls(self, count):
         return [t / 1e9 for t in self.ask(count)]
 
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+class Ours(Child):
+    """A Program."""
+
+    def __init__(self, program, pixels, batch, threads, isa=None):
+        command = [BIN / "examples" / "turns", program, pixels, str(batch), str(threads)]
+        super().__init__(command, {"EXBIT_ISA": isa} if isa else None)
+
     def steps(self):
         """[kernel, MACs, nanoseconds] of each step, the least of some profiles; and the peak in MACs per second."""
         self.child.stdin.write("steps\n" * 5)
@@ -106,9 +130,38 @@ class Ours:
         steps = [[k, int(m), min(t)] for k, m, t in zip(kernels, macs, times)]
         return steps, max(self.ask("peak")[0] for _ in range(5))
 
-    def close(self):
-        self.child.stdin.close()
-        self.child.wait()
+
+def other_peers(work, x, threads, names):
+    """-> {key: Child} of the peers that run in processes of their own."""
+    if not set(names) - set(INSIDE):
+        return {}
+    np.save(work / "x.npy", x)
+    x.tofile(work / "x.raw")
+    files = {precision: fixed(work, precision, len(x)) for precision in ("int8", "float", "dynamic")}
+    shape, children = ",".join(map(str, x.shape)), {}
+    for name in names:
+        for precision in OTHERS.get(name, []):
+            command = [sys.executable, HERE / "peer.py", name, files[precision], work / "x.npy", str(threads)]
+            runtime, _, isa = name.partition("-")
+            if runtime == "rten":
+                program = RTEN if not isa else mask_program(RTEN, work / f"{name}.{precision}")
+                command = [program, files[precision], work / "x.raw", shape, str(threads)]
+            children[runtime, precision, isa] = Child(command)
+    return children
+
+
+def fixed(work, precision, batch):
+    """The file of a network for one batch size."""
+    source, path = work / f"{precision}.onnx", work / f"{precision}.batch{batch}.onnx"
+    if precision == "dynamic" and not source.exists():
+        quantize_dynamic(work / "float.onnx", source, weight_type=QuantType.QInt8,
+                         op_types_to_quantize=["Conv", "Gemm", "MatMul"])
+    model = onnx.load(source)
+    del model.graph.value_info[:]
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
+    return path
 
 
 def python_calls(run, x):
@@ -153,14 +206,18 @@ def measure(name, batch, threads, args):
     ours = {("exbit", p, isa or "best"): Ours(work / f"{p}.exbit", pixels, batch, threads, isa)
             for isa in args.isas for p in args.precisions}
     empty(work / "empty.onnx")
-    rows = {key: child.calls for key, child in ours.items()}
+    others = other_peers(work, x, threads, args.peers)
+    rows = {key: child.calls for key, child in [*ours.items(), *others.items()]}
     nothing = np.zeros((batch, 3, 8, 8), np.float32)
-    if not args.only_ours:
-        for runtime, make in ("onnxruntime", peers.ort_runner), ("openvino", peers.ov_runner):
-            run = make(str(work / "int8.onnx"), batch, threads)
-            rows[runtime, "int8", ""] = python_calls(run, x)
-            rows[runtime, "empty", ""] = python_calls(make(str(work / "empty.onnx"), batch, threads), nothing)
-            agreement(name, run(x)[0], ours)
+    for key, child in others.items():
+        agreement(name, key, child.answer, ours)
+    for runtime in set(args.peers) & set(INSIDE):
+        make = INSIDE[runtime]
+        run = make(str(work / "int8.onnx"), batch, threads)
+        rows[runtime, "int8", ""] = python_calls(run, x)
+        rows[runtime, "empty", ""] = python_calls(make(str(work / "empty.onnx"), batch, threads), nothing)
+        agreement(name, (runtime, "int8"), run(x)[0], ours)
+    if "openvino" in args.peers:
         run = peers.ov_runner(str(work / "float.onnx"), batch, threads, "bf16")
         rows["openvino", "bfloat16", ""] = python_calls(run, x)
     first = next(iter(ours.values()))
@@ -169,19 +226,19 @@ def measure(name, batch, threads, args):
         rows[key] = lambda count: (peak.append(first.ask("peak")[0]), calls(count))[1]
     times = take_turns(rows, args)
     steps = first.steps() if (threads, batch) == (1, 1) else None
-    for child in ours.values():
+    for child in [*ours.values(), *others.values()]:
         child.close()
-    facts = {key: child.facts for key, child in ours.items()}
+    facts = {key: child.facts for key, child in [*ours.items(), *others.items()]}
     return {"network": name, "batch": batch, "threads": threads, "times": times, "facts": facts, "peak": max(peak),
             "steps": steps}
 
 
-def agreement(name, answer, ours):
-    """Warns where a Program at eight bits does not answer as the peers do: it would be another network."""
+def agreement(name, peer, answer, ours):
+    """Warns where a Program at eight bits and a peer do not answer alike: one would be another network, or wrong."""
     for (_, precision, _), child in ours.items():
         likeness = np.corrcoef(answer.ravel(), child.answer)[0, 1]
         if precision == "w8a8" and likeness < 0.9:
-            print(f"{name}: the logits' correlation with a peer's is {likeness:.3f}", file=sys.stderr)
+            print(f"{name}: {' '.join(peer)} and ours answer with a correlation of {likeness:.3f}", file=sys.stderr)
 
 
 def main():
@@ -193,7 +250,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=5, help="timed calls of a turn, at least")
     parser.add_argument("--seconds", type=float, default=1.5, help="timed seconds of a row, over all rounds")
-    parser.add_argument("--only-ours", action="store_true", help="no peers: our precisions beside each other")
+    parser.add_argument("--peers", nargs="*", choices=[*INSIDE, *OTHERS], default=list(INSIDE),
+                        help="none: our precisions beside each other")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target" / "bench")
     parser.add_argument("--unpacked", type=pathlib.Path, default=ROOT / "target" / "real-data")
     parser.add_argument("--record", type=pathlib.Path, metavar="FILE.csv")

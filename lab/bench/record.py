@@ -6,7 +6,7 @@ import numpy as np
 FIELDS = ["network", "threads", "batch", "runtime", "version", "precision", "isa", "median_us", "p10_us", "p90_us",
           "least_us", "calls", "of_the_faster_peer", "of_our_w8a8", "ratio_p10", "ratio_p90", "ratio_of_least", "peak_gmacs",
           "arena"]
-PEERS = [("onnxruntime", "int8", ""), ("openvino", "int8", "")]
+PEERS = ["onnxruntime", "openvino"]
 
 
 def write(results, versions, path):
@@ -37,12 +37,12 @@ def rows_of(result, versions):
     """A row for each thing timed. Ratios are of medians over all rounds, their spread that of the rounds' medians."""
     times = result["times"]
     medians = {key: np.median(np.concatenate(rounds)) for key, rounds in times.items()}
-    peers = [key for key in PEERS if key in times]
+    peers = [key for key in times if key[0] in PEERS and key[1] == "int8"]
     for key, rounds in times.items():
         every = np.concatenate(rounds) * 1e6
         p10, p50, p90 = np.percentile(every, [10, 50, 90])
         row = {"network": result["network"], "threads": result["threads"], "batch": result["batch"], "runtime": key[0],
-               "version": versions[key[0]], "precision": key[1], "isa": key[2], "median_us": f"{p50:.1f}",
+               "version": result["facts"].get(key, {}).get("version") or versions[key[0]], "precision": key[1], "isa": key[2], "median_us": f"{p50:.1f}",
                "p10_us": f"{p10:.1f}", "p90_us": f"{p90:.1f}", "least_us": f"{every.min():.1f}", "calls": len(every)}
         if key[0] == "exbit":
             facts = result["facts"][key]

@@ -46,9 +46,24 @@ def bits(rows):
     return lines
 
 
+def avx2(rows):
+    """Everything on AVX2 alone (tract chooses by itself), against ONNX Runtime's int8."""
+    if not rows:
+        return []
+    networks = {n: t for n, t in NAMES.items() if any(r["network"] == n for r in rows)}
+    lines = ["", "| time on AVX2, of ONNX Runtime's int8 | " + " | ".join(networks.values()) + " |",
+             "| --- |" + " ---: |" * len(networks)]
+    for runtime, precision in dict.fromkeys((r["runtime"], r["precision"]) for r in rows if r["of_the_faster_peer"]):
+        found = {r["network"]: r for r in rows if (r["runtime"], r["precision"]) == (runtime, precision)}
+        cells = [ratio(found[n], "of_the_faster_peer") if n in found else "" for n in networks]
+        lines.append(f"| {runtime} {precision} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def main():
-    versions = ", ".join(dict.fromkeys(f"{r['runtime']} {r['version']}" for r in read("beside.csv")))
-    lines = [*beside(read("beside.csv")), *bits(read("bits.csv")), "", f"{versions}."]
+    every = read("beside.csv") + read("avx2.csv")
+    versions = ", ".join(dict.fromkeys(f"{r['runtime']} {r['version']}" for r in every))
+    lines = [*beside(read("beside.csv")), *bits(read("bits.csv")), *avx2(read("avx2.csv")), "", f"{versions}."]
     text = (HERE / "README.md").read_text()
     before, rest = text.split(BEGIN)
     (HERE / "README.md").write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1])

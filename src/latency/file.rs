@@ -5,16 +5,16 @@ use std::path::Path;
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
-use super::{LayerTimes, Times};
+use super::{Pair, PairTimes, Times};
 use crate::file::{read_text, write_whole};
 use crate::{Error, ErrorKind, Result};
 
 /// A longer file is no table of times.
 const LONGEST: u64 = 1 << 24;
 
-const HEAD: &str = "# Times of one image on one thread, measured by exbit: a row for each bit-width \
-                    of the weights,\n# an entry for each of the activation that the layer reads, in \
-                    microseconds.\n\n";
+const HEAD: &str = "# Times of one image on one thread, measured by exbit, in microseconds: for each \
+                    pair of bit-widths,\n# of each layer in the order of their names, and of the \
+                    rest.\n\n";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,17 +23,18 @@ struct Text {
     cpu: String,
     isa: String,
     version: String,
-    weight_bits: Vec<u8>,
-    activation_bits: Vec<u8>,
-    rest_us: f64,
-    layers: Vec<Layer>,
+    geometry: String,
+    layers: Vec<String>,
+    pairs: Vec<PairText>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Layer {
-    name: String,
-    us: Vec<Vec<f64>>,
+struct PairText {
+    weight_bits: u8,
+    activation_bits: u8,
+    rest_us: f64,
+    layers_us: Vec<f64>,
 }
 
 impl Times {
@@ -51,43 +52,29 @@ impl Times {
     /// The times that `text` has.
     ///
     /// # Errors
-    /// `Malformed` for what is no such text, bits outside 1 to 8, a time that is not positive, or
-    /// rows that do not match the bits.
+    /// `Malformed` for what is no such text, bits outside 1 to 8, a pair that is there twice, a
+    /// time that is not positive, or other than one for each layer.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |place: &str, message: String| Error::new(ErrorKind::Malformed, place, message);
         let text: Text = toml::from_str(text)
             .map_err(|e| bad("latency table", e.message().trim().to_owned()))?;
-        let bits = |field: &str, all: &[u8]| -> Result<Vec<Bits>> {
-            let one = |&b: &u8| Bits::new(b);
-            let known: Option<Vec<Bits>> = all.iter().map(one).collect();
-            known
-                .filter(|bits| !bits.is_empty())
-                .ok_or_else(|| bad(field, "expected bits from 1 to 8".into()))
-        };
-        let weights = bits("weight_bits", &text.weight_bits)?;
-        let activations = bits("activation_bits", &text.activation_bits)?;
-        if !(text.rest_us.is_finite() && text.rest_us >= 0.0) {
-            return Err(bad("rest_us", "expected a time, 0 or more".into()));
+        let count = text.layers.len();
+        let mut pairs = Vec::with_capacity(text.pairs.len());
+        for pair in text.pairs {
+            pairs.push(pair_times(pair, count).map_err(|(place, message)| bad(&place, message))?);
         }
-        for layer in &text.layers {
-            let shaped = layer.us.len() == weights.len()
-                && layer.us.iter().all(|row| row.len() == activations.len());
-            if !shaped || !layer.us.iter().flatten().all(|t| t.is_finite() && *t > 0.0) {
-                let (w, a) = (weights.len(), activations.len());
-                let message = format!("expected {w} rows of {a} times above 0");
-                return Err(bad(&format!("layer {}", layer.name), message));
-            }
+        pairs.sort_by_key(|p| p.bits);
+        if let Some(twice) = pairs.windows(2).find(|p| p[0].bits == p[1].bits) {
+            return Err(bad(&twice[0].bits.to_string(), "is there twice".into()));
         }
-        let layer = |Layer { name, us }| LayerTimes { name, us };
         Ok(Self {
             cpu: text.cpu,
             isa: text.isa,
             version: text.version,
             network: text.network,
-            weights,
-            activations,
-            rest_us: text.rest_us,
-            layers: text.layers.into_iter().map(layer).collect(),
+            geometry: text.geometry,
+            layers: text.layers,
+            pairs,
         })
     }
 
@@ -104,26 +91,47 @@ impl Times {
     pub fn to_text(&self) -> String {
         // Nanoseconds are as fine as any clock here.
         let short = |us: f64| (us * 1e3).round() / 1e3;
-        let rows = |us: &Vec<Vec<f64>>| -> Vec<Vec<f64>> {
-            let row = |row: &Vec<f64>| row.iter().map(|&t| short(t).max(1e-3)).collect();
-            us.iter().map(row).collect()
+        let pair = |p: &PairTimes| PairText {
+            weight_bits: p.bits.weights.get(),
+            activation_bits: p.bits.activations.get(),
+            rest_us: short(p.rest_us),
+            layers_us: p.layers_us.iter().map(|&us| short(us).max(1e-3)).collect(),
         };
-        let layer = |l: &LayerTimes| Layer {
-            name: l.name.clone(),
-            us: rows(&l.us),
-        };
-        let bits = |all: &[Bits]| all.iter().map(|b| b.get()).collect();
         let text = Text {
             network: self.network.clone(),
             cpu: self.cpu.clone(),
             isa: self.isa.clone(),
             version: self.version.clone(),
-            weight_bits: bits(&self.weights),
-            activation_bits: bits(&self.activations),
-            rest_us: short(self.rest_us),
-            layers: self.layers.iter().map(layer).collect(),
+            geometry: self.geometry.clone(),
+            layers: self.layers.clone(),
+            pairs: self.pairs.iter().map(pair).collect(),
         };
         // Names, numbers and lists: nothing that TOML cannot say.
         HEAD.to_owned() + &toml::to_string(&text).unwrap_or_default()
     }
+}
+
+/// The times of a pair, `layers` of them, or the field that is wrong and what it should be.
+fn pair_times(text: PairText, layers: usize) -> std::result::Result<PairTimes, (String, String)> {
+    let bits = |field: &str, bits: u8| {
+        let wrong = || (field.to_owned(), "expected bits from 1 to 8".to_owned());
+        Bits::new(bits).ok_or_else(wrong)
+    };
+    let bits = Pair {
+        weights: bits("weight_bits", text.weight_bits)?,
+        activations: bits("activation_bits", text.activation_bits)?,
+    };
+    let wrong = |message: String| Err((bits.to_string(), message));
+    if !(text.rest_us.is_finite() && text.rest_us >= 0.0) {
+        return wrong("expected a rest_us of 0 or more".into());
+    }
+    let positive = |us: &f64| us.is_finite() && *us > 0.0;
+    if text.layers_us.len() != layers || !text.layers_us.iter().all(positive) {
+        return wrong(format!("expected {layers} times above 0 in layers_us"));
+    }
+    Ok(PairTimes {
+        bits,
+        rest_us: text.rest_us,
+        layers_us: text.layers_us,
+    })
 }

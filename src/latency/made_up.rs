@@ -1,11 +1,23 @@
 //! A network with made-up numbers: what is timed, since codes of any value take the same time.
 
+use exbit_engine::Input;
 use exbit_kernels::{Bits, Grid};
 use exbit_model::NodeId;
 
 use crate::prepare::Network;
 use crate::quantized::{Quantized, QuantizedLayer};
 use crate::weights::QuantizedWeight;
+
+/// Pixels as numbers from 0 to 1.
+pub(super) fn input(network: &Network) -> Input {
+    let model = &network.model;
+    let channels = *model.value(model.input()).shape.first().unwrap_or(&1);
+    Input {
+        scale: vec![1.0 / 255.0; channels],
+        shift: vec![0.0; channels],
+        preprocess: String::new(),
+    }
+}
 
 /// Codes of all values for every weight, of `weights` bits, and a grid of `activations` bits for
 /// every site.

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use exbit_engine::{Input, Program, Session, StepKind};
-use exbit_kernels::Bits;
-use exbit_model::NodeId;
+use exbit_engine::{Program, Session, StepKind};
 
-use super::{LayerTimes, NOISE, Times, cpu_name, made_up};
-use crate::prepare::{Network, StageKind};
+use super::{Pair, PairTimes, THREADS, Times, made_up, quartile};
+use crate::fingerprint::Fingerprint;
+use crate::prepare::{Network, Stage, StageKind};
 use crate::quantized::conv_shape;
-use crate::sensitivity::Candidates;
 use crate::{Error, ErrorKind, Result, lower};
 
 /// How often each network is packed anew: where its weights and its arena happen to lie in memory
@@ -26,85 +24,97 @@ const LONGEST: Duration = Duration::from_millis(1500);
 /// Bytes of the networks that take turns together.
 const MOST_BYTES: u64 = 1 << 29;
 
-/// Times every layer of `network` at every pair of `candidates`. `progress` hears of the turns, of
-/// which there are 33 for each time that the candidates fill the memory meant for them.
-///
-/// # Errors
-/// `Mismatch` when the engine does not take the network, `Unsupported` when `EXBIT_ISA` names
-/// instructions that this CPU has not.
-pub fn measure(
-    network: &Network,
-    candidates: &Candidates,
-    input: &Input,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Times> {
-    let pairs = pairs(candidates);
-    let mut steps = Vec::new();
-    let shapes = shapes(network);
-    // samples[pair][step], each of many turns; in nanoseconds.
-    let mut samples: Vec<Vec<Vec<f64>>> = Vec::new();
-    let mut isa = String::new();
-    for together in pairs.chunks(pairs_together(network)) {
-        let mut times = vec![Vec::new(); together.len()];
-        for _ in 0..SITTINGS {
-            let mut sessions = Vec::new();
-            for &(w, a) in together {
-                let program = lower(network, &made_up::quantized(network, w, a), input.clone());
-                steps = layer_steps(network, &program);
-                sessions.push(Session::new(&program, 1).map_err(engine_error)?);
+impl Times {
+    /// Times every layer of `network`, which these times are of, at each of `pairs`, and adds that,
+    /// in place of times of the same pairs. Where others are kept, one of them is measured again
+    /// beside the new ones, and these are scaled as it has changed: an hour at which the machine is
+    /// slower makes no bit-width look slow. `progress` hears of the turns, [`turns`] in all.
+    ///
+    /// # Errors
+    /// `Mismatch` when the engine does not take the network, or when the times that are there were
+    /// measured on another machine.
+    pub fn measure(
+        &mut self,
+        network: &Network,
+        pairs: &[Pair],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<()> {
+        self.check_here(&Times::none(network)?, pairs)?;
+        for new in pairs.chunks(pairs_together(network)) {
+            let known = self.pairs.iter().rfind(|p| !pairs.contains(&p.bits));
+            let together: Vec<Pair> = new.iter().copied().chain(known.map(|p| p.bits)).collect();
+            let measured = measured(network, &together, progress)?;
+            for times in on_the_scale_of(known, measured) {
+                self.pairs.retain(|p| p.bits != times.bits);
+                self.pairs.push(times);
             }
-            if let Some(session) = sessions.first() {
-                session.isa().clone_into(&mut isa);
-            }
-            take_turns(&mut sessions, &mut times, progress)?;
+            self.pairs.sort_by_key(|p| p.bits);
         }
-        samples.extend(times);
+        Ok(())
     }
-    let layer = |(l, id): (usize, NodeId)| {
-        let alike: Vec<usize> = (0..shapes.len())
-            .filter(|&i| shapes[i] == shapes[l])
-            // The first entry of a profile is the input.
-            .map(|i| steps[i] + 1)
-            .collect();
-        let time = |pair: &Vec<Vec<f64>>| {
-            quartile(alike.iter().flat_map(|&s| pair[s].clone()).collect()) / 1e3
-        };
-        let us: Vec<f64> = without_noise(samples.iter().map(time).collect());
-        let rows = us.chunks(candidates.activations.len());
-        LayerTimes {
-            name: network.model.node(id).name.clone(),
-            us: rows.map(<[f64]>::to_vec).collect(),
+}
+
+/// What was measured, the last of which is the one that is `known`, as it would have been when that
+/// one was: all but it, multiplied by how it has changed.
+pub(super) fn on_the_scale_of(
+    known: Option<&PairTimes>,
+    mut measured: Vec<PairTimes>,
+) -> Vec<PairTimes> {
+    if let Some((known, again)) = known.and_then(|known| Some((known, measured.pop()?))) {
+        let factor = known.total_us() / again.total_us();
+        measured.iter_mut().for_each(|p| p.scale(factor));
+    }
+    measured
+}
+
+/// The times of `pairs`, whose networks take turns.
+fn measured(
+    network: &Network,
+    pairs: &[Pair],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<PairTimes>> {
+    let (input, mut steps) = (made_up::input(network), Vec::new());
+    // samples[pair][step], each of many turns; in nanoseconds.
+    let mut samples: Vec<Vec<Vec<f64>>> = vec![Vec::new(); pairs.len()];
+    for _ in 0..SITTINGS {
+        let mut sessions = Vec::new();
+        for pair in pairs {
+            let numbers = made_up::quantized(network, pair.weights, pair.activations);
+            let program = lower(network, &numbers, input.clone());
+            steps = layer_steps(network, &program);
+            sessions.push(Session::new(&program, THREADS).map_err(engine_error)?);
         }
-    };
-    let rest = |pair: &Vec<Vec<f64>>| -> f64 {
-        let others = (0..pair.len()).filter(|s| *s == 0 || !steps.contains(&(s - 1)));
-        others.map(|s| quartile(pair[s].clone())).sum::<f64>() / 1e3
-    };
-    Ok(Times {
-        cpu: cpu_name(),
-        isa,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        network: network.model.name().to_owned(),
-        weights: candidates.weights.clone(),
-        activations: candidates.activations.clone(),
-        rest_us: quartile(samples.iter().map(rest).collect()),
-        layers: network
-            .layers()
-            .into_iter()
-            .enumerate()
-            .map(layer)
-            .collect(),
-    })
+        take_turns(&mut sessions, &mut samples, progress)?;
+    }
+    let times = |(&bits, samples): (_, &Vec<Vec<f64>>)| pair_times(network, bits, &steps, samples);
+    Ok(pairs.iter().zip(&samples).map(times).collect())
 }
 
-/// How many turns [`measure`] announces.
-pub(crate) fn turns(network: &Network, candidates: &Candidates) -> usize {
-    SITTINGS * TURNS * pairs(candidates).len().div_ceil(pairs_together(network))
+/// The times of one pair, from the samples of each entry of its profiles; layer `l` is step
+/// `steps[l]`.
+fn pair_times(network: &Network, bits: Pair, steps: &[usize], samples: &[Vec<f64>]) -> PairTimes {
+    let stages = network.layers().into_iter();
+    let shapes: Vec<String> = stages
+        .filter_map(|id| network.stage_of(id))
+        .map(|stage| shape(network, stage))
+        .collect();
+    let layer = |own: &String| {
+        let alike = shapes.iter().zip(steps).filter(|(other, _)| *other == own);
+        // The first entry of a profile is the input.
+        let times = alike.flat_map(|(_, step)| samples[step + 1].clone());
+        quartile(times.collect()) / 1e3
+    };
+    let rest = (0..samples.len()).filter(|s| *s == 0 || !steps.contains(&(s - 1)));
+    PairTimes {
+        bits,
+        rest_us: rest.map(|s| quartile(samples[s].clone())).sum::<f64>() / 1e3,
+        layers_us: shapes.iter().map(layer).collect(),
+    }
 }
 
-fn pairs(candidates: &Candidates) -> Vec<(Bits, Bits)> {
-    let with = |&w: &Bits| candidates.activations.iter().map(move |&a| (w, a));
-    candidates.weights.iter().flat_map(with).collect()
+/// How many turns [`Times::measure`] announces for `pairs`.
+pub fn turns(network: &Network, pairs: &[Pair]) -> usize {
+    SITTINGS * TURNS * pairs.len().div_ceil(pairs_together(network))
 }
 
 /// Networks that fit into the memory meant for them; two at least, or nothing would take turns.
@@ -159,42 +169,24 @@ fn is_layer(kind: &StageKind) -> bool {
     matches!(kind, StageKind::Layer(_))
 }
 
-/// What decides the time of each layer besides its bits.
-fn shapes(network: &Network) -> Vec<String> {
+/// What decides the times besides bits: the shapes of all stages, in order, as a fingerprint.
+pub(super) fn geometry(network: &Network) -> String {
+    let shapes: Vec<String> = network.stages.iter().map(|s| shape(network, s)).collect();
+    Fingerprint::of(shapes.join("\n").as_bytes()).to_string()
+}
+
+/// What decides the time of a stage besides its bits.
+fn shape(network: &Network, stage: &Stage) -> String {
     let model = &network.model;
-    let shape = |id| {
-        let node = model.node(id);
-        let stage = network.stage_of(id);
-        let weight = conv_shape(&node.op);
-        let input = &model.value(node.inputs[0]).shape;
-        let kind = stage.map(|s| (&s.kind, s.inputs.len(), network.is_real(s.output)));
-        format!(
-            "{weight:?} {:?} {input:?} {kind:?}",
-            crate::lower::window(&node.op)
-        )
-    };
-    network.layers().into_iter().map(shape).collect()
-}
-
-/// The times with their clusters' means in place of what hardly differs: in ascending order, a
-/// time joins the one before it where it is longer by at most [`NOISE`].
-pub(super) fn without_noise(mut times: Vec<f64>) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..times.len()).collect();
-    order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
-    let near = |&i: &usize, &j: &usize| times[j] - times[i] <= NOISE * times[j];
-    let clusters: Vec<Vec<usize>> = order.chunk_by(near).map(<[usize]>::to_vec).collect();
-    for cluster in clusters {
-        let mean = cluster.iter().map(|&i| times[i]).sum::<f64>() / cluster.len() as f64;
-        cluster.into_iter().for_each(|i| times[i] = mean);
-    }
-    times
-}
-
-/// The time that a quarter of the samples stay within: what other programs and an unlucky place in
-/// memory do to a time is to add to it.
-fn quartile(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 4).copied().unwrap_or(0.0)
+    let op = &model.node(stage.node).op;
+    let inputs: Vec<&[usize]> = stage
+        .inputs
+        .iter()
+        .map(|&v| model.value(v).shape.as_slice())
+        .collect();
+    let (weight, window) = (conv_shape(op), crate::lower::window(op));
+    let real = network.is_real(stage.output);
+    format!("{:?} {weight:?} {window:?} {inputs:?} {real}", stage.kind)
 }
 
 /// The engine's error as one of ours.

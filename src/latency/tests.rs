@@ -1,4 +1,3 @@
-use super::measure::without_noise;
 use super::*;
 
 fn bits(all: &[u8]) -> Vec<Bits> {
@@ -6,21 +5,26 @@ fn bits(all: &[u8]) -> Vec<Bits> {
 }
 
 fn times() -> Times {
-    let layer = |name: &str, us: [[f64; 2]; 2]| LayerTimes {
-        name: name.to_owned(),
-        us: us.map(Vec::from).to_vec(),
+    let pair = |weights, activations, layers_us: [f64; 2]| PairTimes {
+        bits: Pair {
+            weights: Bits::new(weights).unwrap(),
+            activations: Bits::new(activations).unwrap(),
+        },
+        rest_us: 1.5,
+        layers_us: layers_us.to_vec(),
     };
     Times {
         cpu: "some \"CPU\"".to_owned(),
         isa: "avx2".to_owned(),
         version: "0.1.0".to_owned(),
         network: "net".to_owned(),
-        weights: bits(&[4, 8]),
-        activations: bits(&[4, 8]),
-        rest_us: 1.5,
-        layers: vec![
-            layer("a", [[1.0, 2.0], [3.0, 4.0]]),
-            layer("b", [[5.0, 6.0], [7.0, 8.25]]),
+        geometry: "0123".to_owned(),
+        layers: vec!["a".to_owned(), "b".to_owned()],
+        pairs: vec![
+            pair(4, 4, [1.0, 5.0]),
+            pair(4, 8, [2.0, 6.0]),
+            pair(8, 4, [3.0, 7.0]),
+            pair(8, 8, [4.0, 8.25]),
         ],
     }
 }
@@ -47,36 +51,46 @@ fn what_is_no_table_is_an_error_that_names_the_field() {
         let error = Times::parse(&good.replacen(from, to, 1)).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    check("rest_us = 1.5", "rest_us = nan", "rest_us");
+    check("rest_us = 1.5", "rest_us = nan", "W4A4: expected a rest_us");
     check(
-        "weight_bits = [4, 8]",
-        "weight_bits = [4, 9]",
-        "weight_bits",
+        "weight_bits = 8",
+        "weight_bits = 9",
+        "weight_bits: expected",
     );
-    check("weight_bits = [4, 8]", "weight_bits = [8]", "layer a");
-    check(
-        "8.25",
-        "-8.25",
-        "layer b: expected 2 rows of 2 times above 0",
-    );
+    check("weight_bits = 8", "weight_bits = 4", "W4A4: is there twice");
+    check("layers_us = [4.0, 8.25]", "layers_us = [4.0]", "W8A8");
+    check("8.25", "-8.25", "W8A8: expected 2 times above 0");
     check("cpu = ", "gpu = ", "gpu");
     assert!(Times::parse("\u{0}").is_err());
 }
 
 #[test]
-fn latency_is_picked_by_bits_and_by_name() {
-    let latency = times()
-        .latency(&["a", "b"], &candidates(&[8], &[4, 8]))
-        .unwrap();
+fn latency_is_picked_by_bits() {
+    let latency = times().latency(&candidates(&[8], &[4, 8])).unwrap();
     let expected = [[3.0e-3, 4.0e-3], [7.0e-3, 8.25e-3]];
     assert_eq!(latency.layers, expected.map(|row| vec![row.to_vec()]));
     assert_eq!(latency.rest_ms, 1.5e-3);
-    let error = |layers: &[&str], weights: &[u8]| {
-        let asked = candidates(weights, &[8]);
-        times().latency(layers, &asked).unwrap_err().to_string()
-    };
-    assert!(error(&["a", "b"], &[2]).contains("2 bits were not measured"));
-    assert!(error(&["a", "c"], &[8]).contains("not those of this network"));
+    let missing = candidates(&[2, 8], &[8]);
+    let error = times().latency(&missing).unwrap_err().to_string();
+    assert!(error.contains("W2A8 was not measured"), "{error}");
+    // In the order of the candidates, whatever that is.
+    let turned = times().latency(&candidates(&[8, 4], &[8])).unwrap();
+    assert_eq!(turned.layers[0], [[4.0e-3], [2.0e-3]]);
+    assert_eq!(times().missing(&pairs(&missing)).len(), 1);
+}
+
+#[test]
+fn times_that_are_added_are_on_the_scale_of_those_that_are_kept() {
+    let [new, known] = [0, 3].map(|i| times().pairs.swap_remove(i));
+    let mut slower = known.clone();
+    slower.scale(4.0);
+    let measured = vec![new.clone(), slower];
+    let mut expected = new.clone();
+    expected.scale(0.25);
+    let scaled = super::measure::on_the_scale_of(Some(&known), measured);
+    assert_eq!(scaled, [expected]);
+    let alone = super::measure::on_the_scale_of(None, vec![new.clone()]);
+    assert_eq!(alone, [new]);
 }
 
 #[test]
@@ -92,11 +106,7 @@ fn times_that_hardly_differ_are_one_and_the_verdict_says_it() {
     let fast = times().verdict();
     assert!(fast.contains("W4A4 everywhere takes 8 µs"), "{fast}");
     let mut slow = times();
-    slow.layers
-        .iter_mut()
-        .flat_map(|l| &mut l.us)
-        .flatten()
-        .for_each(|t| *t = 3.0);
+    slow.pairs.iter_mut().for_each(|p| p.layers_us.fill(3.0));
     assert!(
         slow.verdict()
             .starts_with("Fewer bits than W8A8 do not pay")

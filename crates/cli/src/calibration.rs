@@ -67,14 +67,16 @@ impl Material {
     }
 }
 
+/// Each of `bits` once, ascending.
+pub(crate) fn sorted(bits: &[Bits]) -> Vec<Bits> {
+    let mut bits = bits.to_vec();
+    bits.sort();
+    bits.dedup();
+    bits
+}
+
 /// The bit-widths to choose from, each once and ascending.
 pub(crate) fn candidates(args: &Calibrating) -> Candidates {
-    let sorted = |bits: &[Bits]| {
-        let mut bits = bits.to_vec();
-        bits.sort();
-        bits.dedup();
-        bits
-    };
     Candidates {
         weights: sorted(&args.weight_bits),
         activations: sorted(&args.activation_bits),

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use exbit_engine::Program;
+use exbit_engine::Input;
 use exbit_model::Model;
 use exbit_model::data::Preprocess;
 
 use crate::exit::Failure;
 use crate::network::{Network, NetworkFile};
 use crate::progress::Progress;
+use crate::runner::Runner;
 
 /// The shapes that say which preset is meant.
 const KNOWN_SHAPES: [([usize; 3], &str); 2] =
@@ -22,7 +23,24 @@ pub(crate) fn preprocess(
 ) -> Result<Preprocess, Failure> {
     match &file.network {
         Network::Float(model) => for_model(model, &file.path, asked, progress),
-        Network::Integer(program) => for_program(program, &file.path, asked),
+        Network::Integer(program) => {
+            for_program(&program.input, program.values[0].shape, &file.path, asked)
+        }
+    }
+}
+
+/// The same for a network that is ready to run, from the file `path`.
+pub(crate) fn for_runner(
+    runner: &Runner,
+    path: &Path,
+    asked: Option<&str>,
+    progress: &Progress,
+) -> Result<Preprocess, Failure> {
+    match runner {
+        Runner::Float(model) => for_model(model, path, asked, progress),
+        Runner::Integer(session) => {
+            for_program(session.input(), session.input_shape(), path, asked)
+        }
     }
 }
 
@@ -82,21 +100,25 @@ fn unknown(path: &Path, [channels, height, width]: [usize; 3]) -> Failure {
 }
 
 /// A Program carries its own; another one serves where it makes the same numbers of a pixel.
-fn for_program(program: &Program, path: &Path, asked: Option<&str>) -> Result<Preprocess, Failure> {
+fn for_program(
+    input: &Input,
+    [height, width, channels]: [usize; 3],
+    path: &Path,
+    asked: Option<&str>,
+) -> Result<Preprocess, Failure> {
     let own = || {
-        Preprocess::from_toml(&program.input.preprocess)
+        Preprocess::from_toml(&input.preprocess)
             .map_err(|e| e.within(format!("{}: preprocessing", path.display())))
     };
     let (preprocess, source) = match asked {
         Some(asked) => (Preprocess::open(asked)?, asked.to_owned()),
         None => (own()?, path.display().to_string()),
     };
-    if preprocess.affine() != (program.input.scale.clone(), program.input.shift.clone()) {
+    if preprocess.affine() != (input.scale.clone(), input.shift.clone()) {
         let message = format!("{source}: scale, mean and std are not those of the Program");
         return Err(Failure::bad_input(message)
             .next("Leave --preprocess out: a Program carries the one that it was made with."));
     }
-    let [height, width, channels] = program.values[0].shape;
     check_shape(&preprocess, [channels, height, width], &source)?;
     Ok(preprocess)
 }

@@ -4,6 +4,7 @@
 //! a run ends), `output` (what a person or a script sees), `progress`.
 
 mod args;
+mod cache;
 mod calibration;
 mod cmd;
 mod exit;

@@ -31,21 +31,27 @@ pub(crate) struct NetworkFile {
 
 /// Reads the network in the file `path`.
 pub(crate) fn open(path: &Path) -> Result<NetworkFile, Failure> {
-    let (head, bytes) = head(path).map_err(|e| Failure::io(path, &e))?;
-    let network = match kind(&head) {
-        Some(Kind::Program) => Network::Integer(Program::load(path)?),
-        Some(Kind::Onnx) => Network::Float(exbit_model::onnx::open(path)?),
-        None => {
-            let message = "neither an ONNX model nor an exbit Program";
-            return Err(Failure::bad_input(format!("{}: {message}", path.display()))
-                .next("Export the network to ONNX, or make a Program with `exbit quantize`."));
-        }
+    let (kind, bytes) = kind_of(path)?;
+    let network = match kind {
+        Kind::Program => Network::Integer(Program::load(path)?),
+        Kind::Onnx => Network::Float(exbit_model::onnx::open(path)?),
     };
     Ok(NetworkFile {
         path: path.to_path_buf(),
         bytes,
         network,
     })
+}
+
+/// What the file `path` holds, and its length in bytes.
+pub(crate) fn kind_of(path: &Path) -> Result<(Kind, u64), Failure> {
+    let (head, bytes) = head(path).map_err(|e| Failure::io(path, &e))?;
+    let kind = kind(&head).ok_or_else(|| {
+        let message = "neither an ONNX model nor an exbit Program";
+        Failure::bad_input(format!("{}: {message}", path.display()))
+            .next("Export the network to ONNX, or make a Program with `exbit quantize`.")
+    })?;
+    Ok((kind, bytes))
 }
 
 /// Reads the float network in the file `path`.
@@ -103,9 +109,12 @@ fn head(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
     Ok((head, metadata.len()))
 }
 
+/// The kinds of network files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
+    /// A float network.
     Onnx,
+    /// An integer network.
     Program,
 }
 

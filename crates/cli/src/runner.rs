@@ -1,5 +1,6 @@
 //! A network running: a Model in floats or a Session in integers, behind the same questions.
 
+use std::path::Path;
 use std::time::Duration;
 
 use exbit_engine::Session;
@@ -7,7 +8,7 @@ use exbit_model::Model;
 use exbit_model::data::Batch;
 
 use crate::exit::Failure;
-use crate::network::{Network, logits_of};
+use crate::network::{self, Kind, Network, logits_of};
 use crate::timing::Times;
 
 /// A network that can be asked for logits.
@@ -20,6 +21,17 @@ pub(crate) enum Runner {
 }
 
 impl Runner {
+    /// Prepares the network in the file `path` for `threads` threads; a Program's weights are packed
+    /// as they are read. Gives the file's length too.
+    pub(crate) fn open(path: &Path, threads: usize) -> Result<(Self, u64), Failure> {
+        let (kind, bytes) = network::kind_of(path)?;
+        let runner = match kind {
+            Kind::Onnx => Runner::Float(logits_of(exbit_model::onnx::open(path)?)),
+            Kind::Program => Runner::Integer(Box::new(Session::open(path, threads)?)),
+        };
+        Ok((runner, bytes))
+    }
+
     /// Prepares `network` for `threads` threads.
     pub(crate) fn new(network: Network, threads: usize) -> Result<Self, Failure> {
         Ok(match network {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use exbit_kernels::Bits;
+
 /// The widest table; also the width where standard output is no terminal.
 const WIDEST: usize = 100;
 /// A terminal narrower than this shows folded lines: below it names would say nothing.
@@ -107,6 +109,21 @@ fn line(cells: &[String], widths: &[usize], sides: &[Side]) -> String {
     };
     let cells: Vec<String> = cells.iter().zip(widths).zip(sides).map(cell).collect();
     cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+}
+
+/// The titles of a column of one bit-width: the long one, and the short.
+pub(crate) fn bits_titles(bits: Bits) -> (&'static str, &'static str) {
+    const TITLES: [(&str, &str); 8] = [
+        ("1 bit", "1"),
+        ("2 bits", "2"),
+        ("3 bits", "3"),
+        ("4 bits", "4"),
+        ("5 bits", "5"),
+        ("6 bits", "6"),
+        ("7 bits", "7"),
+        ("8 bits", "8"),
+    ];
+    TITLES[usize::from(bits.get()) - 1]
 }
 
 /// A sentence in lines of at most `width` columns, where its words allow.

@@ -4,10 +4,11 @@ mod support;
 
 use support::{Folder, bad, exbit, good, json, stderr, stdout};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "demo",
     "inspect",
     "sensitivity",
+    "latency",
     "quantize",
     "train",
     "exits",

@@ -28,6 +28,8 @@ fn the_report_tells_accuracy_noise_and_time() {
         evaluated["agreement_float"],
         report["quantized"]["accuracy"]["agreement_float"]
     );
+    let predicted = good(&["predict", &program, &folder.png(1)]);
+    assert_eq!(predicted["predictions"][0]["top"][0]["class"], 1);
     for row in report["layers"].as_array().expect("layers") {
         assert!(row["time_us"].as_f64().is_some_and(|t| t > 0.0), "{row}");
         assert!(

@@ -36,4 +36,4 @@ pub use memory::ActivationBytes;
 pub use policy::Policy;
 pub use profile::StepTime;
 pub use program::*;
-pub use session::{Session, present_isas};
+pub use session::{Session, isa, present_isas};

@@ -9,12 +9,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exit::asked;
 use crate::policy::Streak;
 use crate::step::Ready;
-use crate::{Format, Policy, Program, pixels};
+use crate::{Format, Input, Policy, Program, pixels};
 
 /// The steps of a Program, ready to run, and all that they need but an arena.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) isa: Isa,
+    pub(crate) input: Input,
+    pub(crate) input_shape: [usize; 3],
+    pub(crate) classes: Vec<String>,
+    pub(crate) exit_names: Vec<String>,
     /// The code of each pixel value, one table per channel.
     pixels: Vec<[u8; 256]>,
     /// What each thread makes of the input's codes.
@@ -70,6 +74,10 @@ impl Network {
         let numbers = |grid: crate::Grid| std::array::from_fn(|code| grid.value(code as u8));
         Self {
             isa,
+            input: program.input.clone(),
+            input_shape: program.values[0].shape,
+            classes: program.classes.clone(),
+            exit_names: program.exits.iter().map(|e| e.name.clone()).collect(),
             pixels: affine
                 .map(|(&scale, &shift)| pixel_table(scale, shift, input))
                 .collect(),

@@ -16,6 +16,8 @@ pub struct StepTime {
     pub nanoseconds: u64,
     /// Multiply-accumulates of one image.
     pub macs: u64,
+    /// Bytes of its weights and constants as they are packed for this CPU.
+    pub weight_bytes: usize,
 }
 
 impl Session {
@@ -50,19 +52,20 @@ impl Session {
             times[times.len() / 2]
         };
         let what = |i: usize| match i.checked_sub(1) {
-            None => ("input".to_owned(), "pixels", 0),
+            None => ("input".to_owned(), "pixels", 0, 0),
             Some(i) => {
-                let step = &network.steps[i];
-                (network.names[i].clone(), step.kernel_name(), step.macs())
+                let (step, name) = (&network.steps[i], network.names[i].clone());
+                (name, step.kernel_name(), step.macs(), step.weight_bytes())
             }
         };
         let entry = |(i, times)| {
-            let (step, kernel, macs) = what(i);
+            let (step, kernel, macs, weight_bytes) = what(i);
             StepTime {
                 step,
                 kernel,
                 nanoseconds: median(times),
                 macs,
+                weight_bytes,
             }
         };
         Ok(times.into_iter().enumerate().map(entry).collect())

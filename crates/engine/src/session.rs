@@ -12,7 +12,7 @@ use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Depth, Network};
 use crate::step::Ready;
-use crate::{Policy, Program, Step, StepKind, file, memory};
+use crate::{Input, Policy, Program, Step, StepKind, file, memory};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -228,6 +228,26 @@ impl Session {
         (!place.is_empty()).then(|| &self.arenas[0][place.clone()])
     }
 
+    /// How pixels become codes, as the Program carries it.
+    pub fn input(&self) -> &Input {
+        &self.network.input
+    }
+
+    /// `[height, width, channels]` of an image.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.network.input_shape
+    }
+
+    /// The names of the classes, where the Program carries them.
+    pub fn classes(&self) -> &[String] {
+        &self.network.classes
+    }
+
+    /// The names of the exits, in order.
+    pub fn exit_names(&self) -> &[String] {
+        &self.network.exit_names
+    }
+
     /// Bytes of one image's pixels.
     pub fn input_len(&self) -> usize {
         self.network.input_len()
@@ -347,6 +367,14 @@ fn swap_codes(step: &mut Step, spare: &mut Vec<i8>) {
 /// The names of the instruction sets that this CPU has, the fastest first, `scalar` last.
 pub fn present_isas() -> Vec<&'static str> {
     Isa::present().into_iter().map(Isa::name).collect()
+}
+
+/// The name of the instructions that a new Session takes: the fastest, or what `EXBIT_ISA` names.
+///
+/// # Errors
+/// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has.
+pub fn isa() -> Result<&'static str> {
+    chosen_isa().map(Isa::name)
 }
 
 fn chosen_isa() -> Result<Isa> {

@@ -9,6 +9,7 @@
 //! Read in this order: [`Bits`], `quantize` (one definition of rounding), [`Epilogue`] (from a sum
 //! to a code), then [`scalar`].
 
+mod activation;
 mod bits;
 mod conv;
 mod depthwise;
@@ -29,15 +30,16 @@ mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use activation::Activation;
 pub use bits::{Bits, every};
 pub use conv::{PackedConv, Scratch};
 pub use elementwise::{add, average_pool, max_pool};
-pub use epilogue::{Activation, Epilogue, Finish, magnitude, pixel_table, regrid_table};
+pub use epilogue::{Epilogue, Finish, magnitude};
 #[cfg(feature = "float")]
 pub use float::{Matrix, MatrixMut, gemm, lanes, shifted};
 pub use isa::{Isa, peak};
 pub use pack::{pack, packed_len, unpack};
-pub use quantize::{Grid, clip_round};
+pub use quantize::{Grid, clip_round, pixel_table, regrid_table};
 pub use scalar::{ConvShape, Target};
 pub use team::Team;
 pub use window::Window;

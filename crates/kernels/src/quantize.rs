@@ -45,6 +45,17 @@ pub fn clip_round(t: f32, lo: f32, hi: f32) -> u8 {
     (t + 8_388_608.0).to_bits() as u8
 }
 
+/// `table[code]` is the code on `to` of what `code` stands for on `from`; codes beyond the levels
+/// of `from` never occur.
+pub fn regrid_table(from: Grid, to: Grid) -> [u8; 256] {
+    std::array::from_fn(|code| to.code(from.value(code as u8)))
+}
+
+/// `table[pixel]` is the code on `grid` of `pixel * scale + shift`.
+pub fn pixel_table(scale: f32, shift: f32, grid: Grid) -> [u8; 256] {
+    std::array::from_fn(|pixel| grid.code(pixel as f32 * scale + shift))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +88,21 @@ mod tests {
         for code in 0..=15 {
             assert_eq!(grid.code(grid.value(code)), code);
         }
+    }
+
+    #[test]
+    fn tables_agree_with_the_grid() {
+        let grid = |bits, scale, zero| Grid {
+            bits: Bits::new(bits).unwrap(),
+            scale,
+            zero,
+        };
+        let (from, to) = (grid(4, 0.5, 3), grid(8, 0.01, 128));
+        assert_eq!(
+            regrid_table(from, from)[..16],
+            std::array::from_fn::<u8, 16, _>(|i| i as u8)
+        );
+        assert_eq!(regrid_table(from, to)[3], 128);
+        assert_eq!(pixel_table(1.0, 0.0, grid(8, 1.0, 0))[200], 200);
     }
 }

@@ -5,6 +5,10 @@ use exbit_kernels::{
     Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Target, Window,
 };
 
+/// Miri interprets: fewer cases, and smaller ones.
+const FEWER: usize = if cfg!(miri) { 300 } else { 1 };
+const MOST_MACS: u64 = if cfg!(miri) { 2_000 } else { 3_000_000 };
+
 /// Numbers from a seed (splitmix64).
 struct Random(u64);
 
@@ -196,9 +200,9 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
 fn convolutions_of_any_shape_equal_the_definition() {
     let mut random = Random(1);
     let mut cases = 0;
-    while cases < 3000 {
+    while cases < 3000 / FEWER {
         if let Some(case) = any_case(&mut random)
-            && case.shape.macs() < 3_000_000
+            && case.shape.macs() < MOST_MACS
         {
             check(&case, &mut random);
             cases += 1;
@@ -209,7 +213,8 @@ fn convolutions_of_any_shape_equal_the_definition() {
 #[test]
 fn deep_sums_of_extreme_codes_equal_the_definition() {
     let mut random = Random(2);
-    for depth in [15, 64, 130, 2304, 5000] {
+    let depths = [15, 64, 130, 2304, 5000];
+    for depth in depths.into_iter().take(if cfg!(miri) { 1 } else { 5 }) {
         for (input, weight) in [
             (8, 8),
             (8, 7),
@@ -242,7 +247,7 @@ fn deep_sums_of_extreme_codes_equal_the_definition() {
                 }),
                 extreme: true,
             };
-            for _ in 0..4 {
+            for _ in 0..if cfg!(miri) { 1 } else { 4 } {
                 check(&case, &mut random);
             }
         }
@@ -250,6 +255,7 @@ fn deep_sums_of_extreme_codes_equal_the_definition() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes")]
 fn looked_up_sums_equal_the_definition() {
     let mut random = Random(3);
     let mut seen = std::collections::BTreeSet::new();
@@ -269,7 +275,7 @@ fn looked_up_sums_equal_the_definition() {
             zero: case.input.zero & bits.levels(),
             ..case.input
         };
-        if case.shape.macs() < 3_000_000 {
+        if case.shape.macs() < MOST_MACS {
             seen.extend(check(&case, &mut random));
             cases += 1;
         }

@@ -60,7 +60,8 @@ pub(crate) enum Rule {
     Mse,
 }
 
-fn bits(text: &str) -> Result<Bits, String> {
+/// A bit-width of one of a list.
+pub(super) fn bits(text: &str) -> Result<Bits, String> {
     let bits = text.trim().parse().ok().and_then(Bits::new);
     bits.ok_or_else(|| "expected whole numbers from 1 to 8, with commas between".into())
 }

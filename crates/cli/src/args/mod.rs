@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod exits;
 mod inspect;
+mod latency;
 mod predict;
 mod quantize;
 mod sensitivity;
@@ -23,6 +24,7 @@ pub(crate) use demo::Demo;
 pub(crate) use eval::Eval;
 pub(crate) use exits::{ExitRule, Exits};
 pub(crate) use inspect::Inspect;
+pub(crate) use latency::Latency;
 pub(crate) use predict::Predict;
 pub(crate) use quantize::{Effort, Quantize};
 pub(crate) use sensitivity::Sensitivity;
@@ -55,6 +57,7 @@ pub(crate) enum Command {
     Demo(Demo),
     Inspect(Inspect),
     Sensitivity(Sensitivity),
+    Latency(Latency),
     Quantize(Box<Quantize>),
     Train(Train),
     Exits(Box<Exits>),

@@ -19,7 +19,7 @@ use super::Calibrating;
 Examples:
   exbit quantize resnet20.onnx --calib cifar-10-batches-bin --budget weights=8x -o resnet20.exbit
   exbit quantize net.onnx --calib photos --budget weights=96KiB --budget bops=0.4G -o net.exbit
-  exbit quantize net.onnx --calib photos --budget latency=2ms --latency-table cpu.toml -o net.exbit
+  exbit quantize net.onnx --calib photos --budget latency=2ms -o net.exbit
   exbit quantize net.onnx --calib photos --budget weights=4bits -o plan.toml
   exbit quantize net.onnx --calib photos --plan plan.toml --effort full -o net.exbit
 
@@ -28,9 +28,9 @@ Budgets:
   bops=                                                0.4G or 100x
   latency=                                             2ms, 500us: one image on one thread
 
-Time is measured before the search, on this machine: each layer at each of the bit-widths. With
---latency-table it is measured once and kept; a table from another machine keeps the budget there.
-Where fewer bits are no faster on the CPU, the report says so.
+Time is measured before the search, on this machine: each layer at each of the bit-widths; what
+`exbit latency` or a run before this one kept is not measured again. A --latency-table from another
+machine keeps the budget there. Where fewer bits are no faster on the CPU, the report says so.
 
 Exit status 3: no plan keeps the budgets; the nearest one is explained and written."))]
 pub(crate) struct Quantize {
@@ -70,8 +70,8 @@ pub(crate) struct Quantize {
     /// How hard to try: nearest, fast (seconds), blocks or full (minutes)
     #[arg(long, default_value = "fast")]
     pub(crate) effort: Effort,
-    /// Where the measured times of a latency budget are kept: read where the file exists, else
-    /// measured and written
+    /// Where the times of a latency budget are kept; what the file lacks is measured and added
+    /// [default: a file in the user's cache, see `exbit latency`]
     #[arg(long, value_name = "TIMES.toml", value_hint = ValueHint::FilePath)]
     pub(crate) latency_table: Option<PathBuf>,
     /// Seconds that the search for bits may take

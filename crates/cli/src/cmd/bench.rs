@@ -14,7 +14,6 @@ use crate::args::Bench;
 use crate::exit::Failure;
 use crate::images;
 use crate::leaving::{BesideFull, side_by_side};
-use crate::network::{self, Network};
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -53,16 +52,16 @@ struct Json {
 
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
     let started = args.threads.start()?;
-    let file = network::open(&args.network)?;
+    let (mut runner, file_bytes) = Runner::open(&args.network, started)?;
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = args.data.as_ref();
-    let preprocess = preprocess.map(|_| images::preprocess(&file, asked, progress));
+    let preprocess =
+        preprocess.map(|_| images::for_runner(&runner, &args.network, asked, progress));
     let preprocess = preprocess.transpose()?;
-    let exits = match &file.network {
-        Network::Float(_) => false,
-        Network::Integer(program) => !program.exits.is_empty(),
+    let exits = match &runner {
+        Runner::Float(_) => false,
+        Runner::Integer(session) => !session.exit_names().is_empty(),
     };
-    let mut runner = Runner::new(file.network, started)?;
     let one = runner.input_len();
     let most = MOST_PIXELS / one.max(1);
     if args.batch > most {
@@ -113,7 +112,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         arena_bytes: runner.arena_bytes(),
         weight_bytes: runner.weight_bytes(),
         peak_gmacs_per_second: layers.as_ref().and_then(|_| layers::peak(runner.isa())),
-        file_bytes: file.bytes,
+        file_bytes,
         layers,
     };
     Answer::new(&json, text(&json))

@@ -6,6 +6,7 @@ mod demo;
 mod eval;
 mod exits;
 mod inspect;
+mod latency;
 mod predict;
 mod quantize;
 mod sensitivity;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: &Command, progress: &Progress) -> Result<Answer, Fail
         Command::Demo(args) => demo::run(args, progress),
         Command::Inspect(args) => inspect::run(args),
         Command::Sensitivity(args) => sensitivity::run(args, progress),
+        Command::Latency(args) => latency::run(args, progress),
         Command::Quantize(args) => quantize::run(args, progress),
         Command::Train(args) => train::run(args, progress),
         Command::Exits(args) => exits::run(args, progress),

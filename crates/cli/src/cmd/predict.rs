@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::Predict;
 use crate::exit::Failure;
 use crate::images;
-use crate::network::{self, Network};
+use crate::network;
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -46,14 +46,13 @@ struct Class<'a> {
 }
 
 pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure> {
-    let file = network::open(&args.network)?;
+    let (mut runner, _) = Runner::open(&args.network, 1)?;
     let asked = args.preprocessing.preprocess.as_deref();
-    let preprocess = images::preprocess(&file, asked, progress)?;
-    let (carried, exits) = match &file.network {
-        Network::Float(_) => (Vec::new(), Vec::new()),
-        Network::Integer(program) => (program.classes.clone(), program.exits.clone()),
+    let preprocess = images::for_runner(&runner, &args.network, asked, progress)?;
+    let (carried, exits) = match &runner {
+        Runner::Float(_) => (Vec::new(), Vec::new()),
+        Runner::Integer(session) => (session.classes().to_vec(), session.exit_names().to_vec()),
     };
-    let mut runner = Runner::new(file.network, 1)?;
     let names = match &args.classes {
         Some(path) => network::class_names(path, runner.classes())?,
         None => carried,
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure
         };
         let exit = exit.map(|index| Exit {
             index,
-            name: exits.get(index).map_or("end".into(), |e| e.name.clone()),
+            name: exits.get(index).cloned().unwrap_or_else(|| "end".into()),
         });
         predictions.push(Prediction {
             image: path,

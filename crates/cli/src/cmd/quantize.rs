@@ -5,13 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use exbit::distill::Distillation;
+use exbit::latency::Kept;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
-use exbit::{Options, Plan, Quantization, Request};
+use exbit::{Options, Plan, Quantization, Request, Resource};
 use exbit_model::data::{DataSet, Split};
 use serde::Serialize;
 
 use crate::args::{Effort, Quantize};
+use crate::cache;
 use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::judge::Pair;
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
     let classes = material.model.value(material.model.output()).len();
     let test = args.eval.as_deref();
     let test = test.map(|path| judges(args, path, classes)).transpose()?;
-    let options = options(args);
+    let options = options(args, times(args, progress));
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
     let done = exbit::quantize(
         &material.model,
@@ -97,7 +99,16 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
     Plan::parse(&text).map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
 }
 
-fn options(args: &Quantize) -> Options {
+/// Where times are kept; none are needed where no budget asks for them, unless a file is named.
+fn times(args: &Quantize, progress: &Progress) -> Kept {
+    let asked = args.budget.iter().any(|b| b.resource == Resource::Latency);
+    match asked || args.latency_table.is_some() {
+        true => cache::times(args.latency_table.as_deref(), progress),
+        false => Kept::Nowhere,
+    }
+}
+
+fn options(args: &Quantize, times: Kept) -> Options {
     let rounding = match args.effort {
         Effort::Nearest => Rounding::Nearest,
         Effort::Fast | Effort::Full => Rounding::Moments,
@@ -125,7 +136,7 @@ fn options(args: &Quantize) -> Options {
         sensitivity_table: args.calibrating.sensitivity_table.clone(),
         rounding,
         distillation,
-        latency_table: args.latency_table.clone(),
+        times,
         equalize: args.calibrating.equalize,
         seed: args.calibrating.seed,
     }

@@ -13,7 +13,7 @@ use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::output::Answer;
 use crate::progress::Progress;
-use crate::table::{Side, Table, fold, width};
+use crate::table::{Side, Table, bits_titles, fold, width};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -134,7 +134,7 @@ fn rows<'a>(
     losses: &[Vec<f64>],
 ) -> String {
     let mut columns = vec![(title, Side::Name)];
-    columns.extend(bits.iter().map(|&b| (titles(b).0, Side::Right)));
+    columns.extend(bits.iter().map(|&b| (bits_titles(b).0, Side::Right)));
     let mut table = Table::new(&columns);
     for (name, losses) in names.zip(losses) {
         let numbers = losses.iter().map(|x| format!("{x:.2e}"));
@@ -143,25 +143,9 @@ fn rows<'a>(
     table.render(width())
 }
 
-/// The titles of columns, by bits: of losses, and of ranks, which are narrower.
-const BITS: [(&str, &str); 8] = [
-    ("1 bit", "1"),
-    ("2 bits", "2"),
-    ("3 bits", "3"),
-    ("4 bits", "4"),
-    ("5 bits", "5"),
-    ("6 bits", "6"),
-    ("7 bits", "7"),
-    ("8 bits", "8"),
-];
-
-fn titles(bits: Bits) -> (&'static str, &'static str) {
-    BITS[usize::from(bits.get()) - 1]
-}
-
 fn rank_table(ranks: &[Rank], bits: &[Bits]) -> String {
     let mut columns = vec![("metric", Side::Name), ("all", Side::Right)];
-    columns.extend(bits.iter().map(|&b| (titles(b).1, Side::Right)));
+    columns.extend(bits.iter().map(|&b| (bits_titles(b).1, Side::Right)));
     let mut table = Table::new(&columns);
     let number = |rho: Option<f64>| rho.map_or("–".to_owned(), |rho| format!("{rho:.3}"));
     for rank in ranks {

@@ -1,9 +1,10 @@
 //! AVX2, dense products: no dot product of bytes that cannot saturate, so there are two ways.
 //!
-//! [`Wide`] widens codes and weights to 16 bits and multiplies in pairs: exact for every width.
-//! [`Low`] multiplies bytes and adds in 16 bits, which is exact while `2 * levels * max|w|` times
-//! the number of additions stays below 2^15; after so many it widens the sums to 32 bits. It takes
-//! half the instructions, where it can be used.
+//! [`Wide`] widens codes and weights to 16 bits and multiplies in pairs: exact for every width, with
+//! two instructions for 16 products. [`Low`] multiplies bytes and adds in 16 bits, which is exact
+//! while `2 * levels * max|w|` times the number of additions stays below 2^15; after so many it
+//! widens the sums to 32 bits. That takes two instructions for 32 products, or three where every
+//! sum is widened at once (7 x 8 bits).
 
 use std::arch::x86_64::*;
 
@@ -27,8 +28,7 @@ impl Avx2 {
         Wide(self)
     }
 
-    /// The kernel for codes up to `levels` and these `weights`, where enough additions are exact
-    /// that it pays.
+    /// The kernel for codes up to `levels` and these `weights`, where sums of two are exact.
     pub(crate) fn low(self, levels: u8, weights: &[i8]) -> Option<Low> {
         let largest = weights
             .iter()
@@ -36,7 +36,7 @@ impl Avx2 {
             .max()
             .unwrap_or(0);
         let flush = i16::MAX as usize / (2 * usize::from(levels) * largest).max(1);
-        (flush >= 2).then_some(Low { token: self, flush })
+        (flush >= 1).then_some(Low { token: self, flush })
     }
 }
 
@@ -45,7 +45,7 @@ type Sums<const R: usize> = [[__m256i; 2]; R];
 
 impl Micro for Wide {
     type Lane = i16;
-    type Weight = i16;
+    type Weight = i8;
     const DEPTH: usize = 2;
 
     fn name(self) -> &'static str {
@@ -61,12 +61,8 @@ impl Micro for Wide {
     }
 
     #[inline(always)]
-    fn place(self, step: &mut [i16], lane: usize, codes: &[i8]) {
-        let places = &mut step[lane * 2..];
-        places
-            .iter_mut()
-            .zip(codes)
-            .for_each(|(to, &w)| *to = w.into());
+    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
+        step[lane * 2..][..codes.len()].copy_from_slice(codes);
     }
 
     fn lane(self, [code, ..]: [u8; 4]) -> i16 {
@@ -81,7 +77,7 @@ impl Micro for Wide {
             .for_each(|(lane, &code)| *lane = code.into());
     }
 
-    fn multiply(self, job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
+    fn multiply(self, job: &Job<'_, i16, i8>, out: &mut Out<'_>) {
         // SAFETY: the token proves that the CPU has AVX2.
         unsafe { multiply_wide(job, out) }
     }
@@ -137,64 +133,43 @@ impl Micro for Low {
 /// Pixels of a tile, and of the last one if that is enough.
 const ROWS: [usize; 3] = [6, 3, 1];
 
+/// Multiplies all pixels of a job, tile after tile, by the function named.
+macro_rules! tiles {
+    ($job:expr, $out:expr, $dot:ident $(, $more:expr)?) => {{
+        let (job, full) = ($job, $job.pixels.len() / ROWS[0] * ROWS[0]);
+        for first in (0..full).step_by(ROWS[0]) {
+            put(&$dot::<{ ROWS[0] }>(job, first $(, $more)?), first, [0, 1], $out);
+        }
+        match job.pixels.len() - full {
+            0 => {}
+            1 => put(&$dot::<1>(job, full $(, $more)?), full, [0, 1], $out),
+            rest if rest <= ROWS[1] => {
+                put(&$dot::<{ ROWS[1] }>(job, full $(, $more)?)[..rest], full, [0, 1], $out);
+            }
+            rest => put(&$dot::<{ ROWS[0] }>(job, full $(, $more)?)[..rest], full, [0, 1], $out),
+        }
+    }};
+}
+
 #[target_feature(enable = "avx2")]
-fn multiply_wide(job: &Job<'_, i16, i16>, out: &mut Out<'_>) {
+fn multiply_wide(job: &Job<'_, i16, i8>, out: &mut Out<'_>) {
     job.check(2, BLOCK * 2);
-    let full = job.pixels.len() / ROWS[0] * ROWS[0];
-    for first in (0..full).step_by(ROWS[0]) {
-        put(&dot_wide::<{ ROWS[0] }>(job, first), first, [0, 1], out);
-    }
-    match job.pixels.len() - full {
-        0 => {}
-        1 => put(&dot_wide::<1>(job, full), full, [0, 1], out),
-        rest if rest <= ROWS[1] => put(
-            &dot_wide::<{ ROWS[1] }>(job, full)[..rest],
-            full,
-            [0, 1],
-            out,
-        ),
-        rest => put(
-            &dot_wide::<{ ROWS[0] }>(job, full)[..rest],
-            full,
-            [0, 1],
-            out,
-        ),
-    }
+    tiles!(job, out, dot_wide);
 }
 
 #[target_feature(enable = "avx2")]
 fn multiply_low(job: &Job<'_, u8, i8>, flush: usize, out: &mut Out<'_>) {
     job.check(4, BLOCK * 4);
-    let full = job.pixels.len() / ROWS[0] * ROWS[0];
-    for first in (0..full).step_by(ROWS[0]) {
-        put(
-            &dot_low::<{ ROWS[0] }>(job, first, flush),
-            first,
-            [0, 1],
-            out,
-        );
-    }
-    match job.pixels.len() - full {
-        0 => {}
-        1 => put(&dot_low::<1>(job, full, flush), full, [0, 1], out),
-        rest if rest <= ROWS[1] => put(
-            &dot_low::<{ ROWS[1] }>(job, full, flush)[..rest],
-            full,
-            [0, 1],
-            out,
-        ),
-        rest => put(
-            &dot_low::<{ ROWS[0] }>(job, full, flush)[..rest],
-            full,
-            [0, 1],
-            out,
-        ),
+    if flush == 1 {
+        tiles!(job, out, dot_each);
+    } else {
+        tiles!(job, out, dot_low, flush);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot_wide<const R: usize>(job: &Job<'_, i16, i16>, first: usize) -> Sums<R> {
+fn dot_wide<const R: usize>(job: &Job<'_, i16, i8>, first: usize) -> Sums<R> {
     let Job {
         runs,
         steps,
@@ -208,7 +183,7 @@ fn dot_wide<const R: usize>(job: &Job<'_, i16, i16>, first: usize) -> Sums<R> {
         for at in (run..run + 2 * steps).step_by(2) {
             // SAFETY: for each run `32 * steps` weights are read, and `2 * steps` codes from where
             // it begins in each pixel: `Job::check` has shown that they lie in their slices.
-            let w = unsafe { load_pair(weights.cast()) };
+            let w = unsafe { load_widened(weights.cast()) };
             for (sums, pixel) in sums.iter_mut().zip(pixels) {
                 // SAFETY: as above.
                 let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
@@ -218,6 +193,33 @@ fn dot_wide<const R: usize>(job: &Job<'_, i16, i16>, first: usize) -> Sums<R> {
                 }
             }
             weights = weights.wrapping_add(2 * BLOCK);
+        }
+    }
+    sums
+}
+
+/// As [`dot_low`] where the sums of every step are widened.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_each<const R: usize>(job: &Job<'_, u8, i8>, first: usize) -> Sums<R> {
+    let pixels: [*const u8; R] = job.pointers(first);
+    let mut weights = job.weights.as_ptr();
+    let (mut sums, ones) = ([start(job.start); R], _mm256_set1_epi16(1));
+    for &run in job.runs {
+        for at in (run..run + 4 * job.steps).step_by(4) {
+            // SAFETY: for each run `64 * steps` weights are read, and `4 * steps` codes from where
+            // it begins in each pixel: `Job::check` has shown that they lie in their slices.
+            let w = unsafe { load_pair(weights.cast()) };
+            for (sums, pixel) in sums.iter_mut().zip(pixels) {
+                // SAFETY: as above.
+                let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
+                let codes = _mm256_set1_epi32(codes);
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    let products = _mm256_maddubs_epi16(codes, w);
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, ones));
+                }
+            }
+            weights = weights.wrapping_add(4 * BLOCK);
         }
     }
     sums
@@ -283,6 +285,18 @@ fn widen<const R: usize>(wide: &mut Sums<R>, sums: &Sums<R>) {
 fn start(start: &[i32]) -> [__m256i; 2] {
     let (vectors, _) = start.as_chunks();
     [load(&vectors[0]), load(&vectors[1])]
+}
+
+/// 32 weights as 16 bits each.
+///
+/// # Safety
+/// 32 bytes must be readable at `bytes`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn load_widened(bytes: *const __m128i) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    let (low, high) = unsafe { (_mm_loadu_si128(bytes), _mm_loadu_si128(bytes.add(1))) };
+    [_mm256_cvtepi8_epi16(low), _mm256_cvtepi8_epi16(high)]
 }
 
 /// # Safety

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::runner::Runner;
-use crate::table::{Side, Table, count, width};
+use crate::table::{Side, Table, bytes, count, width};
 
 /// How often each layer is timed.
 const LAYER_REPEATS: usize = 25;
@@ -26,6 +26,8 @@ pub(super) struct LayerTime {
     microseconds: f64,
     macs: u64,
     gmacs_per_second: f64,
+    /// Of the weights as they are packed for this CPU; a float network packs none.
+    weight_bytes: Option<usize>,
 }
 
 /// An event of the trace format that Chrome, Perfetto and Speedscope read; times in microseconds.
@@ -74,36 +76,33 @@ pub(super) fn peak(isa: &str) -> Option<f64> {
 
 /// The time of each layer, for one image on one thread.
 pub(super) fn times(runner: &mut Runner, image: &Batch) -> Result<Vec<LayerTime>, Failure> {
-    let entry = |name: String, kernel: String, microseconds: f64, macs: u64| LayerTime {
-        name,
-        kernel,
-        microseconds,
-        macs,
-        gmacs_per_second: macs as f64 / microseconds.max(1e-3) / 1e3,
-    };
+    let speed = |macs: u64, microseconds: f64| macs as f64 / microseconds.max(1e-3) / 1e3;
     Ok(match runner {
         Runner::Integer(session) => {
             let steps = session.profile(&image.pixels, LAYER_REPEATS)?.into_iter();
             let of = |s: exbit_engine::StepTime| {
-                entry(
-                    s.step,
-                    s.kernel.to_owned(),
-                    s.nanoseconds as f64 / 1e3,
-                    s.macs,
-                )
+                let microseconds = s.nanoseconds as f64 / 1e3;
+                LayerTime {
+                    name: s.step,
+                    kernel: s.kernel.to_owned(),
+                    microseconds,
+                    macs: s.macs,
+                    gmacs_per_second: speed(s.macs, microseconds),
+                    weight_bytes: Some(s.weight_bytes),
+                }
             };
             steps.map(of).collect()
         }
         Runner::Float(model) => {
             let times = node_times(model, &image.x);
             let ids = (0..).map(exbit_model::NodeId);
-            let of = |((node, id), time): ((&exbit_model::Node, _), f64)| {
-                entry(
-                    node.name.clone(),
-                    node.op.name().to_owned(),
-                    time,
-                    model.macs(id),
-                )
+            let of = |((node, id), microseconds): ((&exbit_model::Node, _), f64)| LayerTime {
+                name: node.name.clone(),
+                kernel: node.op.name().to_owned(),
+                microseconds,
+                macs: model.macs(id),
+                gmacs_per_second: speed(model.macs(id), microseconds),
+                weight_bytes: None,
             };
             model.nodes().iter().zip(ids).zip(times).map(of).collect()
         }
@@ -140,8 +139,9 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
         ("MACs", Side::Right),
         ("GMAC/s", Side::Right),
         ("of peak", Side::Right),
+        ("weights", Side::Right),
     ])
-    .spare(&["MACs"]);
+    .spare(&["MACs", "weights"]);
     let total: f64 = layers.iter().map(|l| l.microseconds).sum();
     let sums = |macs: u64, text: String| if macs == 0 { String::new() } else { text };
     for (i, layer) in layers.iter().enumerate() {
@@ -157,6 +157,9 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
                 let share = 100.0 * layer.gmacs_per_second / peak;
                 sums(layer.macs, format!("{share:.0} %"))
             }),
+            layer
+                .weight_bytes
+                .map_or_else(String::new, |n| sums(layer.macs, bytes(n as u64))),
         ]);
     }
     let peak = peak.map_or_else(String::new, |peak| {
