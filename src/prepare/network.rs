@@ -225,10 +225,10 @@ fn take_norm(model: &Model, output: &mut ValueId) {
 
 /// The FakeQuant that alone reads `output`, which moves on to its result.
 fn take_rounding(model: &Model, output: &mut ValueId) {
-    if let Some(next) = only_reader(model, *output).map(|id| model.node(id)) {
-        if matches!(next.op, Op::FakeQuant(_)) {
-            *output = next.output;
-        }
+    if let Some(next) = only_reader(model, *output).map(|id| model.node(id))
+        && matches!(next.op, Op::FakeQuant(_))
+    {
+        *output = next.output;
     }
 }
 
