@@ -3,8 +3,8 @@
 
     lab/bench/train.py [--threads 1 2] [--rounds 4] [--steps 4] [--record lab/records/train.csv]
 
-PyTorch is run by `../shared/bench/torch_qat_step.py`, in the layouts and, with --compile, as compiled as it is
-at its best; exbit by `cargo run --release --example training_speed` (built first). Batch 128, images in memory.
+PyTorch's networks and steps are those of `../shared/bench/torch_qat_step.py`, in both layouts, eager or (--compile)
+compiled; exbit by `cargo run --release --example training_speed` (built first). Batch 128, images in memory.
 Each round runs every case once; what is written is the median over all rounds, images a second.
 """
 import argparse
@@ -14,7 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,14 +31,33 @@ def exbit(kind, threads, args):
 
 
 def torch(threads, args):
-    with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = [sys.executable, SHARED / "bench/torch_qat_step.py", "--threads", str(threads), "--rounds", "1",
-                   "--steps", str(args.steps), "--batch", str(args.batch), "--json", out.name]
-        if args.compile:
-            command.append("--compile")
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        result = json.load(open(out.name))
+    command = [sys.executable, __file__, "--worker", "--threads", str(threads), "--steps", str(args.steps), "--batch",
+               str(args.batch)] + ["--compile"] * args.compile
+    result = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
     return result["torch"], {tuple(key.split()): times for key, times in result["seconds"].items()}
+
+
+def worker(args):
+    """Times PyTorch's steps: the networks and steps are those of torch_qat_step.py, whose own main needs --compile."""
+    sys.path.insert(0, str(SHARED / "bench"))
+    import torch
+    import torch_qat_step as peer
+
+    if args.compile:  # two backward passes through one compiled graph need this
+        import torch._functorch.config as config
+        config.donated_buffer = False
+    torch.set_num_threads(args.threads[0])
+    args.bits, args.target_bits = 4, 4
+    seconds = {}
+    for kind in KINDS:
+        for layout in ("nchw", "nhwc"):
+            step, times = peer.make(kind, layout, args), []
+            for _ in range(2 + args.steps):
+                before = time.perf_counter()
+                step()
+                times.append(time.perf_counter() - before)
+            seconds[f"{kind} {layout}"] = times[2:]
+    print(json.dumps({"torch": torch.__version__, "seconds": seconds}))
 
 
 def main():
@@ -49,13 +68,16 @@ def main():
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--compile", action="store_true", help="compile PyTorch's forward")
     parser.add_argument("--record", help="add the figures to this CSV")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.worker:
+        return worker(args)
     subprocess.run(["cargo", "build", "--release", "--quiet", "--example", "training_speed"], cwd=ROOT, check=True)
     times, version = {}, ""
     for _ in range(args.rounds):
         for threads in args.threads:
             version, found = torch(threads, args)
-            for (kind, layout, _), seconds in found.items():
+            for (kind, layout), seconds in found.items():
                 times.setdefault((kind, f"torch {layout}", threads), []).extend(seconds)
             for kind in KINDS:
                 times.setdefault((kind, "exbit", threads), []).extend(exbit(kind, threads, args))
