@@ -316,6 +316,9 @@ fn pools() {
         ([1, 7, 5], Window::square(3, 2, 1)),
         ([2, 5, 6], window([3, 2], [1, 2], [1, 1], [1, 0, 0, 1])),
         ([1, 5, 5], window([2, 2], [1, 1], [1, 1], [0, 0, 1, 1])),
+        // One entry: every second, every third.
+        ([2, 6, 7], window([1, 1], [2, 2], [1, 1], [0; 4])),
+        ([2, 5, 6], window([1, 1], [1, 3], [1, 1], [0; 4])),
     ];
     for (shape, window) in cases {
         let dilated = Window {

@@ -141,14 +141,19 @@ impl<'w, 'a> BlockWork<'w, 'a> {
             }
             return;
         }
-        if let ([c], [Slot::Local(g)]) = (active.as_slice(), outs.as_mut_slice()) {
-            let slot = walk.slot(*c, node.inputs[0]);
+        let may_become_its = |(&c, out): (&usize, &Slot)| {
+            let slot = walk.slot(c, node.inputs[0]);
             let is_free = !self.written[slot] && matches!(slots[slot], Slot::Absent);
-            if is_free && walk.active[slot] && self.in_place(i, images.clone(), g) {
-                slots[slot] = outs.remove(0);
+            is_free && walk.active[slot] && matches!(out, Slot::Local(_))
+        };
+        if op::works_in_place(&node.op) && active.iter().zip(&outs).all(may_become_its) {
+            self.in_place(i, images, &mut outs);
+            for (c, out) in active.into_iter().zip(outs) {
+                let slot = walk.slot(c, node.inputs[0]);
+                slots[slot] = out;
                 self.written[slot] = true;
-                return;
             }
+            return;
         }
         if !outs.is_empty() {
             self.call(slots, i, &active, &outs, images);
@@ -160,8 +165,8 @@ impl<'w, 'a> BlockWork<'w, 'a> {
         }
     }
 
-    /// Turns `g` into the gradient of node `i`'s input, if its op does so in place.
-    fn in_place(&self, i: usize, images: Range<usize>, g: &mut [f32]) -> bool {
+    /// Turns the gradients `outs` of node `i`'s output into those of its input.
+    fn in_place(&mut self, i: usize, images: Range<usize>, outs: &mut [Slot]) {
         let node = &self.walk.model.nodes()[i];
         let (x, y) = (
             self.seen(node.inputs[0], &images),
@@ -172,7 +177,11 @@ impl<'w, 'a> BlockWork<'w, 'a> {
             y,
             images: images.len(),
         };
-        op::backward_in_place(&self.sites[i - self.nodes.start], seen, g)
+        let own = i - self.nodes.start;
+        for (k, out) in outs.iter_mut().enumerate() {
+            let gradient = self.parameters[own].get_mut(k);
+            op::backward_in_place(&self.sites[own], seen, out.write(), gradient);
+        }
     }
 
     /// Calls the backward function of node `i`, under the `active` cotangents.

@@ -1,6 +1,6 @@
 //! Element-wise functions. At a kink the gradient is 0, as in PyTorch's ReLU and ReLU6.
 
-use exbit_kernels::lanes::{map, update};
+use exbit_kernels::lanes::{map, map2, update};
 use exbit_model::Activation;
 
 use super::Seen;
@@ -18,29 +18,51 @@ pub(super) fn forward(op: Activation, x: &[f32], y: &mut [f32]) {
     }
 }
 
+/// Runs `$body` with `$v`, what the gradient depends on beside that of the output (`x` or `y`), and
+/// `$f`, the gradient of the input from both. A macro, so that each loop is compiled with its function.
+macro_rules! with_slope {
+    ($op:expr, $seen:expr, |$v:ident, $f:ident| $body:expr) => {
+        match $op {
+            Activation::Relu => {
+                let ($v, $f) = ($seen.y, |g, y| if y > 0.0 { g } else { 0.0 });
+                $body
+            }
+            Activation::Clip { lo, hi } => {
+                let ($v, $f) = ($seen.y, |g, y| if y > lo && y < hi { g } else { 0.0 });
+                $body
+            }
+            Activation::LeakyRelu { slope } => {
+                let ($v, $f) = ($seen.xs[0], |g, x| if x > 0.0 { g } else { slope * g });
+                $body
+            }
+            Activation::Sigmoid => {
+                let ($v, $f) = ($seen.y, |g, y| g * y * (1.0 - y));
+                $body
+            }
+            Activation::HardSigmoid { alpha, .. } => {
+                let inside = |y: f32| y > 0.0 && y < 1.0;
+                let ($v, $f) = ($seen.y, |g, y| if inside(y) { alpha * g } else { 0.0 });
+                $body
+            }
+            Activation::HardSwish => {
+                let slope = |x: f32| match x {
+                    x if x <= -3.0 => 0.0,
+                    x if x >= 3.0 => 1.0,
+                    x => x / 3.0 + 0.5,
+                };
+                let ($v, $f) = ($seen.xs[0], |g, x| g * slope(x));
+                $body
+            }
+        }
+    };
+}
+
+/// `dx` from `dy`.
+pub(super) fn backward(op: Activation, seen: Seen, dy: &[f32], dx: &mut [f32]) {
+    with_slope!(op, seen, |v, f| map2(dx, dy, v, f));
+}
+
 /// Turns `g` from the gradient of the output into that of the input.
-pub(super) fn backward(op: Activation, seen: Seen, g: &mut [f32]) {
-    let (x, y) = (seen.xs[0], seen.y);
-    match op {
-        Activation::Relu => update(g, y, |g, y| if y > 0.0 { g } else { 0.0 }),
-        Activation::Clip { lo, hi } => {
-            update(g, y, |g, y| if y > lo && y < hi { g } else { 0.0 });
-        }
-        Activation::LeakyRelu { slope } => {
-            update(g, x, |g, x| if x > 0.0 { g } else { slope * g });
-        }
-        Activation::Sigmoid => update(g, y, |g, y| g * y * (1.0 - y)),
-        Activation::HardSigmoid { alpha, .. } => {
-            update(
-                g,
-                y,
-                |g, y| if y > 0.0 && y < 1.0 { alpha * g } else { 0.0 },
-            );
-        }
-        Activation::HardSwish => update(g, x, |g, x| match x {
-            x if x <= -3.0 => 0.0,
-            x if x >= 3.0 => g,
-            x => g * (x / 3.0 + 0.5),
-        }),
-    }
+pub(super) fn backward_in_place(op: Activation, seen: Seen, g: &mut [f32]) {
+    with_slope!(op, seen, |v, f| update(g, v, f));
 }

@@ -14,10 +14,11 @@
 //! clipped, so that what rounds to the last code is in range.
 
 use exbit_kernels::clip_round;
-use exbit_kernels::lanes::{map, map2, sums};
+use exbit_kernels::lanes::{map, map2, sums, update};
 use exbit_model::FakeQuant;
 
 use super::{Seen, Wants};
+use crate::backward::NodeGradient;
 
 /// The most neighbours between an end of the range and its estimate: where the zero is the largest
 /// code, 256 numbers around half a step give one place.
@@ -73,32 +74,58 @@ fn range(op: &FakeQuant) -> (f32, f32) {
 }
 
 pub(super) fn backward(op: &FakeQuant, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
-    let (x, y) = (seen.xs[0], seen.y);
     let (lo, hi) = range(op);
     let slope = op.scale / op.step;
     for (c, dx) in wants.of_input() {
-        map2(dx, x, dys[c], |x, dy| {
+        map2(dx, seen.xs[0], dys[c], |x, dy| {
             if x >= lo && x <= hi { dy * slope } else { 0.0 }
         });
     }
-    let step_slope = -op.scale / (op.step * op.step);
     for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        // `dy y` is `dy scale q`: no division for each entry.
-        let [codes] = sums(y, dy, |y, dy| [dy * y]);
-        let [inside, above, below] = sums(x, dy, |x, dy| {
-            let above = if x > hi { dy } else { 0.0 };
-            let below = if x < lo { dy } else { 0.0 };
-            [(dy - above - below) * x, above, below]
-        });
-        let terms = [
-            codes / op.scale,
-            step_slope * inside,
-            op.scale * above,
-            op.scale * below,
-        ];
-        for (sum, term) in gradient.weight.iter_mut().zip(terms) {
-            *sum += term;
-        }
+        add_sums(op, (lo, hi), seen, dy, gradient);
+    }
+}
+
+/// Turns `g` from the gradient of the output into that of the input.
+pub(super) fn backward_in_place(
+    op: &FakeQuant,
+    seen: Seen,
+    g: &mut [f32],
+    gradient: Option<&mut NodeGradient>,
+) {
+    let (lo, hi) = range(op);
+    if let Some(gradient) = gradient {
+        add_sums(op, (lo, hi), seen, g, gradient);
+    }
+    let slope = op.scale / op.step;
+    update(g, seen.xs[0], |dy, x| {
+        if x >= lo && x <= hi { dy * slope } else { 0.0 }
+    });
+}
+
+/// Adds the four sums over a tile.
+fn add_sums(
+    op: &FakeQuant,
+    (lo, hi): (f32, f32),
+    seen: Seen,
+    dy: &[f32],
+    gradient: &mut NodeGradient,
+) {
+    // `dy y` is `dy scale q`: no division for each entry.
+    let [codes] = sums(seen.y, dy, |y, dy| [dy * y]);
+    let [inside, above, below] = sums(seen.xs[0], dy, |x, dy| {
+        let above = if x > hi { dy } else { 0.0 };
+        let below = if x < lo { dy } else { 0.0 };
+        [(dy - above - below) * x, above, below]
+    });
+    let terms = [
+        codes / op.scale,
+        -op.scale / (op.step * op.step) * inside,
+        op.scale * above,
+        op.scale * below,
+    ];
+    for (sum, term) in gradient.weight.iter_mut().zip(terms) {
+        *sum += term;
     }
 }
 

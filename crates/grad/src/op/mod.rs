@@ -111,10 +111,11 @@ pub(crate) fn backward(site: &Site, seen: Seen, dys: &[&[f32]], wants: &mut Want
         Op::Linear(op) => linear::backward(op, seen, dys, wants),
         Op::BatchNorm(op) => norm::backward_batch_norm(op, site, seen, dys, wants),
         Op::Affine(op) => norm::backward_affine(op, site, seen, dys, wants),
-        Op::Activation(op) => wants.of_input().for_each(|(c, dx)| {
-            dx.copy_from_slice(dys[c]);
-            activation::backward(*op, seen, dx);
-        }),
+        Op::Activation(op) => {
+            wants
+                .of_input()
+                .for_each(|(c, dx)| activation::backward(*op, seen, dys[c], dx));
+        }
         Op::Add | Op::Reshape { .. } => debug_assert!(passes_on(site.op), "not called"),
         Op::Concat { axis } => concat::backward(*axis, site, dys, wants),
         Op::Pad(op) => wants
@@ -156,13 +157,26 @@ pub(crate) fn passes_on(op: &Op) -> bool {
     matches!(op, Op::Add | Op::Reshape { .. })
 }
 
-/// Turns `g` from the gradient of the output into that of the input, for ops that can do so in
-/// place; says whether it did.
-pub(crate) fn backward_in_place(site: &Site, seen: Seen, g: &mut [f32]) -> bool {
+/// Whether [`backward_in_place`] can be called.
+pub(crate) fn works_in_place(op: &Op) -> bool {
+    matches!(op, Op::Activation(_) | Op::FakeQuant(_))
+}
+
+/// Turns `g` from the gradient of the output into that of the input; what the parameters gain goes
+/// to `gradient`, where they are wanted.
+pub(crate) fn backward_in_place(
+    site: &Site,
+    seen: Seen,
+    g: &mut [f32],
+    gradient: Option<&mut NodeGradient>,
+) {
     if let Op::Activation(op) = site.op {
-        activation::backward(*op, seen, g);
+        activation::backward_in_place(*op, seen, g);
+    } else if let Op::FakeQuant(op) = site.op {
+        fake_quant::backward_in_place(op, seen, g, gradient);
+    } else {
+        debug_assert!(works_in_place(site.op), "not called");
     }
-    matches!(site.op, Op::Activation(_))
 }
 
 /// Zeros of the lengths of a node's parameters, or `None` for a node without any.

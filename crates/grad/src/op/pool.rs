@@ -2,7 +2,7 @@
 //!
 //! The maximum's gradient goes to the first entry of the window that equals it.
 
-use exbit_kernels::lanes::sums;
+use exbit_kernels::lanes::{Plane, collect, spread, sums};
 use exbit_model::Window;
 
 use super::{Seen, Site};
@@ -62,8 +62,30 @@ fn planes(site: &Site, y: &[f32]) -> usize {
     y.len() / (site.output[1] * site.output[2]).max(1)
 }
 
+/// A window of one entry without padding picks every so-many-th: where the picked entries lie in a
+/// plane of the input. Slices of images come as such.
+fn picked(window: &Window, site: &Site) -> Option<Plane> {
+    let (&[_, _, width], &[_, ho, wo]) = (site.inputs[0], site.output) else {
+        return None;
+    };
+    let one = window.kernel == [1; 2] && window.pads == [0; 4] && ho * wo > 0;
+    one.then_some(Plane {
+        height: ho,
+        width: wo,
+        pitch: window.stride[0] * width,
+        step: window.stride[1],
+    })
+}
+
 pub(super) fn forward_max(window: &Window, site: &Site, x: &[f32], y: &mut [f32]) {
     let width = site.inputs[0][2];
+    if let Some(picked) = picked(window, site) {
+        let planes = x.chunks_exact(site.inputs[0][1] * width);
+        for (x, y) in planes.zip(y.chunks_exact_mut(picked.height * picked.width)) {
+            spread(y, picked.width, x, picked);
+        }
+        return;
+    }
     each_window(window, site, planes(site, y), |plane, at, taps| {
         y[at] = taps
             .places(width)
@@ -75,6 +97,13 @@ pub(super) fn forward_max(window: &Window, site: &Site, x: &[f32], y: &mut [f32]
 pub(super) fn backward_max(window: &Window, site: &Site, seen: Seen, dy: &[f32], dx: &mut [f32]) {
     let (x, y, width) = (seen.xs[0], seen.y, site.inputs[0][2]);
     dx.fill(0.0);
+    if let Some(picked) = picked(window, site) {
+        let planes = dx.chunks_exact_mut(site.inputs[0][1] * width);
+        for (dx, dy) in planes.zip(dy.chunks_exact(picked.height * picked.width)) {
+            collect(dx, picked, dy, picked.width);
+        }
+        return;
+    }
     each_window(window, site, planes(site, y), |plane, at, taps| {
         if let Some(i) = taps.places(width).find(|i| x[plane + i] == y[at]) {
             dx[plane + i] += dy[at];
