@@ -35,6 +35,7 @@ fn main() -> Result<()> {
         ("plan", plans()),
         ("losses", losses()),
         ("times", times()),
+        ("run", runs()),
     ];
     for (target, files) in seeds {
         let folder = root.join(target);
@@ -290,6 +291,19 @@ fn losses() -> Files {
     ]
     .map(String::into_bytes)
     .to_vec()
+}
+
+fn runs() -> Files {
+    let recipe = "method = \"lsq\"\nbits = 4\nexits = [0.5, \"a.relu\"]\nepochs = { settle = 3 }\n";
+    let run = r#"{"recipe":{"method":"lsq","bits":4},"place":{"phase":0,"epoch":1,"step":2,
+        "sums":{"images":2,"losses":[0.5],"right":[1],"seconds":0.1}},"records":[]}"#;
+    // Quotes and line ends are escaped in Rust as in JSON.
+    let tensor = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let header = format!("{{\"__metadata__\":{{\"exbit.run\":{run:?}}},\"w\":{tensor}}}");
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(1.0f32.to_le_bytes());
+    vec![recipe.as_bytes().to_vec(), file]
 }
 
 fn times() -> Files {

@@ -201,34 +201,61 @@ pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()
     write_whole(path, &bytes).map_err(|e| fail(ErrorKind::Io, e.to_string()))
 }
 
-/// Reads a run from `path`.
-///
-/// # Errors
-/// `Io` when it cannot be read, `Malformed` when it is no run.
-pub(crate) fn load(path: &Path) -> Result<(Header, Tensors)> {
-    let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
-    let bytes = std::fs::read(path).map_err(|e| fail(ErrorKind::Io, e.to_string()))?;
-    read(&bytes).map_err(|message| fail(ErrorKind::Malformed, message))
+/// A run as it lies on disk.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub(crate) header: Header,
+    pub(crate) tensors: Tensors,
 }
 
-fn read(bytes: &[u8]) -> std::result::Result<(Header, Tensors), String> {
+impl Saved {
+    /// Reads the run in the file `path`.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be read, `Malformed` when it is no run.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
+        let bytes = std::fs::read(path).map_err(|e| fail(ErrorKind::Io, e.to_string()))?;
+        read(&bytes).map_err(|message| fail(ErrorKind::Malformed, message))
+    }
+
+    /// Reads a run from the bytes of its file.
+    ///
+    /// # Errors
+    /// `Malformed` when they are no run.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        read(bytes).map_err(|message| Error::new(ErrorKind::Malformed, "run", message))
+    }
+
+    /// What the run was told.
+    pub fn recipe(&self) -> &Recipe {
+        &self.header.recipe
+    }
+
+    /// Its epochs so far.
+    pub fn records(&self) -> &[Record] {
+        &self.header.records
+    }
+}
+
+fn read(bytes: &[u8]) -> std::result::Result<Saved, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
     let header = header.ok_or("not a training run: its header is missing")?;
     let header: Header = serde_json::from_str(header).map_err(|e| format!("its header: {e}"))?;
+    header.recipe.check().map_err(|e| e.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut tensors = Tensors::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
             return Err(format!("{name} is not of floats"));
         }
-        let floats = view
-            .data()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b));
-        tensors.insert(name.to_owned(), floats.collect());
+        let floats = view.data().as_chunks::<4>().0.iter();
+        let floats: Vec<f32> = floats.map(|b| f32::from_le_bytes(*b)).collect();
+        if floats.iter().any(|x| !x.is_finite()) {
+            return Err(format!("{name} has entries that are not finite"));
+        }
+        tensors.insert(name.to_owned(), floats);
     }
-    Ok((header, tensors))
+    Ok(Saved { header, tensors })
 }

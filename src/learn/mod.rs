@@ -25,7 +25,7 @@ mod run;
 mod step;
 mod teacher;
 
-pub use checkpoint::{Place, Record, Sums};
+pub use checkpoint::{Place, Record, Saved, Sums};
 pub use exits::{attach, cuts};
 pub use optimizer::{Optimizer, Schedule};
 pub use recipe::{Augment, Epochs, Head, Method, Phase, Position, Recipe};

@@ -178,7 +178,7 @@ impl Recipe {
         toml::to_string(self).map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let wrong = |field: &str, message: &str| {
             let place = format!("recipe: {field}");
             Err(Error::new(ErrorKind::Mismatch, place, message))
@@ -187,8 +187,26 @@ impl Recipe {
         if !(2..=8).contains(&self.bits) {
             return wrong("bits", "expected 2 to 8");
         }
-        if self.batch == 0 {
-            return wrong("batch", "expected at least one image");
+        if !(1..=1 << 16).contains(&self.batch) {
+            return wrong("batch", "expected 1 to 65536 images");
+        }
+        if self.held_out > 1 << 32 || self.augment.shift > 1 << 12 {
+            return wrong("held_out, augment.shift", "expected less");
+        }
+        let Epochs {
+            warm,
+            search,
+            settle,
+        } = self.epochs;
+        if [warm, search, settle].into_iter().any(|n| n > 100_000) {
+            return wrong("epochs", "expected at most 100000 of each");
+        }
+        let outside = |p: &Position| match p {
+            Position::Share(share) => !(0.0..=1.0).contains(share),
+            Position::Name(_) => false,
+        };
+        if self.exits.iter().any(outside) {
+            return wrong("exits", "expected shares from 0 to 1, or names of nodes");
         }
         if ![self.rate, self.decay, self.penalty]
             .into_iter()

@@ -9,7 +9,7 @@ use exbit_kernels::Grid;
 use exbit_model::data::{DataSet, Preprocess, shuffled};
 use exbit_model::{FakeQuant, Model, Op};
 
-use super::checkpoint::{self, Header, Place, Record, Sums};
+use super::checkpoint::{self, Header, Place, Record, Saved, Sums};
 use super::exits::attach;
 use super::graph::{Graph, Role};
 use super::images::Images;
@@ -103,18 +103,23 @@ impl Run {
     /// # Errors
     /// As reading the file.
     pub fn adopt(&mut self, path: &Path) -> Result<(usize, usize)> {
-        let (_, tensors) = checkpoint::load(path)?;
+        let tensors = Saved::open(path)?.tensors;
         let found = checkpoint::adopt(&mut self.graph, &mut self.parameters, &tensors);
         Ok((found, self.parameters.all.len()))
     }
 
-    /// Goes back to where the run in the file `path` stood.
+    /// Goes back to where the run in the file `path` stood. It may have been told another number of
+    /// epochs: the rate falls towards the new end from then on.
     ///
     /// # Errors
-    /// As reading the file; `Mismatch` when it was told something else than this one.
+    /// As reading the file; `Mismatch` when it was told anything else than this one.
     pub fn resume(&mut self, path: &Path) -> Result<()> {
-        let (header, tensors) = checkpoint::load(path)?;
-        if header.recipe != self.recipe {
+        let Saved { header, tensors } = Saved::open(path)?;
+        let told = Recipe {
+            epochs: self.recipe.epochs,
+            ..header.recipe
+        };
+        if told != self.recipe {
             let message = "was made with another recipe: take that one, or start another run";
             let place = path.display().to_string();
             return Err(crate::Error::new(
@@ -126,6 +131,15 @@ impl Run {
         checkpoint::restore(&mut self.graph, &mut self.parameters, &tensors)?;
         self.place = header.place;
         self.records = header.records;
+        // Where a phase became shorter than what of it is done, the next one follows.
+        if let Some(&(_, epochs)) = self.recipe.phases().get(self.place.phase)
+            && self.place.epoch >= epochs
+        {
+            self.place = Place {
+                phase: self.place.phase + 1,
+                ..Place::default()
+            };
+        }
         Ok(())
     }
 
@@ -175,6 +189,13 @@ impl Run {
     /// Epochs of all phases.
     pub fn epochs(&self) -> usize {
         self.recipe.phases().iter().map(|(_, epochs)| epochs).sum()
+    }
+
+    /// Whether an epoch with whole bits is done: there is a result then, be it not the last one.
+    pub fn is_settling(&self) -> bool {
+        self.records
+            .last()
+            .is_some_and(|r| r.phase == Phase::Settle)
     }
 
     /// Whether there is nothing left to do.

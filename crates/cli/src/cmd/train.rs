@@ -30,6 +30,16 @@ struct Json<'a> {
     epochs: &'a [Record],
 }
 
+/// What is to be done.
+struct Job<'a> {
+    args: &'a Train,
+    recipe: &'a Recipe,
+    preprocess: &'a Preprocess,
+    threads: usize,
+    /// Where the run is saved.
+    saved: &'a Path,
+}
+
 pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.threads.start()?;
     let recipe = recipe(args)?;
@@ -62,10 +72,17 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         let (found, all) = run.adopt(path)?;
         progress.note(&format!("{}: {found} of {all} parameters", path.display()));
     }
-    let stopped = go_on(&mut run, &saved, args.report.as_deref(), progress)?;
+    let job = Job {
+        args,
+        recipe: &recipe,
+        preprocess: &preprocess,
+        threads,
+        saved: &saved,
+    };
+    let stopped = go_on(&mut run, &job, progress)?;
     progress.close();
     if !stopped {
-        write(&run, args, &recipe, &preprocess, threads)?;
+        write(&run, &job)?;
     }
     let json = Json {
         output: &args.output,
@@ -125,12 +142,8 @@ fn begin(
 }
 
 /// Trains until the end or an interruption; says whether there was one. What is done is on disk then.
-fn go_on(
-    run: &mut Run,
-    saved: &Path,
-    report: Option<&Path>,
-    progress: &Progress,
-) -> Result<bool, Failure> {
+fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure> {
+    let saved = job.saved;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
@@ -156,8 +169,13 @@ fn go_on(
             !stop.load(Ordering::SeqCst) && last.elapsed() < SAVE_EVERY
         })?;
         run.save(saved)?;
-        if let Some(path) = report {
-            put(path, run.report(command.clone())?.to_html().as_bytes())?;
+        if run.records().len() > before {
+            if let Some(path) = &job.args.report {
+                put(path, run.report(command.clone())?.to_html().as_bytes())?;
+            }
+            if run.is_settling() {
+                write(run, job)?;
+            }
         }
         last = Instant::now();
         if stop.load(Ordering::SeqCst) {
@@ -171,13 +189,15 @@ fn go_on(
     Ok(false)
 }
 
-fn write(
-    run: &Run,
-    args: &Train,
-    recipe: &Recipe,
-    preprocess: &Preprocess,
-    threads: usize,
-) -> Result<(), Failure> {
+/// The result as it is now: whoever stops has the best so far.
+fn write(run: &Run, job: &Job) -> Result<(), Failure> {
+    let Job {
+        args,
+        recipe,
+        preprocess,
+        threads,
+        ..
+    } = *job;
     if recipe.method == Method::Float {
         let bytes = exbit_model::onnx::write(run.model())?;
         return put(&args.output, &bytes);
