@@ -128,6 +128,7 @@ fn recipe(method: Method) -> Recipe {
         rate: 0.05,
         warmup_steps: 2,
         augment: Augment {
+            area: 1.0,
             shift: 1,
             mirror: true,
         },

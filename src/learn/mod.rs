@@ -16,12 +16,14 @@ mod finish;
 mod graph;
 mod images;
 mod leave;
+mod look;
 mod optimizer;
 mod parameters;
 mod pdq;
 mod penalty;
 mod recipe;
 mod run;
+mod start;
 mod step;
 mod teacher;
 

@@ -66,9 +66,12 @@ impl Default for Epochs {
 }
 
 /// How training images vary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
+    /// The least share of the image that a view shows, resized to the whole size: 1 shows all. Sides
+    /// differ by up to a third. As photos are trained on; of images of the network's size.
+    pub area: f64,
     /// The furthest shift along each axis, pixels; black comes in from outside.
     pub shift: usize,
     /// Whether every other image is mirrored.
@@ -78,6 +81,7 @@ pub struct Augment {
 impl Default for Augment {
     fn default() -> Self {
         Self {
+            area: 1.0,
             shift: 4,
             mirror: true,
         }
@@ -192,6 +196,9 @@ impl Recipe {
         }
         if self.held_out > 1 << 32 || self.augment.shift > 1 << 12 {
             return wrong("held_out, augment.shift", "expected less");
+        }
+        if !(0.01..=1.0).contains(&self.augment.area) {
+            return wrong("augment.area", "expected a share from 0.01 to 1");
         }
         let Epochs {
             warm,

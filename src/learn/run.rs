@@ -4,29 +4,26 @@ use std::path::Path;
 use std::time::Instant;
 
 use exbit_engine::{Input, Program};
-use exbit_grad::{Mode, forward, infer_with};
 use exbit_kernels::Grid;
+use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, shuffled};
-use exbit_model::{FakeQuant, Model, Op};
 
 use super::checkpoint::{self, Header, Place, Record, Saved, Sums};
 use super::exits::attach;
-use super::graph::{Graph, Role};
+use super::graph::Graph;
 use super::images::Images;
 use super::optimizer::rate;
 use super::parameters::Parameters;
 use super::recipe::{Method, Phase, Recipe};
+use super::start::{magnitudes, set_input};
 use super::step::{Lesson, Pace, Seen, step};
-use super::teacher::{Teacher, count_right, targets};
-use super::{finish, leave, penalty};
+use super::teacher::{Teacher, targets};
+use super::{finish, leave, look, penalty};
 use crate::exits::Calibration;
 use crate::prepare::Network;
 use crate::quantized::Quantized;
 use crate::report::Training;
 use crate::{Result, lower};
-
-/// Images of a batch that is only looked at.
-const LOOK: usize = 100;
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,7 +238,8 @@ impl Run {
                 return Ok(());
             }
         }
-        let record = self.record(phase);
+        let of = (phase, &self.place);
+        let record = look::record(&self.graph, &self.parameters, &self.images, of);
         tell(Event::Epoch(&record));
         self.records.push(record);
         self.place = Place {
@@ -288,66 +286,6 @@ impl Run {
             &self.recipe,
             pace,
         ))
-    }
-
-    fn record(&self, phase: Phase) -> Record {
-        let sums = &self.place.sums;
-        let images = sums.images.max(1) as f64;
-        let layers = 0..self.graph.layers.len();
-        let float = self.recipe.method == Method::Float;
-        let site_bits = |l: usize| self.parameters.site(self.graph.layers[l].site)[2];
-        Record {
-            phase,
-            epoch: self.place.epoch + 1,
-            loss: sums.losses.iter().map(|l| l / images).collect(),
-            train: sums
-                .right
-                .iter()
-                .map(|&r| 100.0 * r as f64 / images)
-                .collect(),
-            held_out: self.held_out(),
-            bops: if float {
-                0.0
-            } else {
-                penalty::bops(&self.graph, &self.parameters, true)
-            },
-            weight_bits: if float {
-                vec![]
-            } else {
-                layers.clone().map(|l| self.parameters.layer(l).n).collect()
-            },
-            activation_bits: if float {
-                vec![]
-            } else {
-                layers.map(site_bits).collect()
-            },
-            seconds: sums.seconds,
-        }
-    }
-
-    /// Held-out images that each answer has right, percent.
-    fn held_out(&self) -> Vec<f64> {
-        let model = &self.graph.model;
-        let classes = model.value(model.output()).len();
-        let answers: Vec<_> = model
-            .exits()
-            .iter()
-            .chain([&model.output()])
-            .copied()
-            .collect();
-        let mut right = vec![0; answers.len()];
-        for indices in self.images.held_out.chunks(LOOK) {
-            let batch = self.images.batch(indices, None);
-            let tape = forward(model, &batch.x, indices.len(), Mode::Eval);
-            for (right, &answer) in right.iter_mut().zip(&answers) {
-                *right += count_right(tape.value(answer), &batch.labels, classes);
-            }
-        }
-        let images = self.images.held_out.len().max(1) as f64;
-        right
-            .into_iter()
-            .map(|r| 100.0 * r as f64 / images)
-            .collect()
     }
 
     /// The float model as it is now, with its exits; rounded weights where there are quantizers.
@@ -402,33 +340,4 @@ fn add(sums: &mut Sums, seen: &Seen, images: usize) {
         .iter_mut()
         .zip(&seen.right)
         .for_each(|(a, b)| *a += b);
-}
-
-/// The input's quantizer is the one that pixels have.
-fn set_input(graph: &mut Graph, grid: Grid) {
-    let sites = graph.sites.iter().filter(|s| s.role == Role::Input);
-    for node in sites.map(|s| s.node).collect::<Vec<_>>() {
-        if let Op::FakeQuant(quantizer) = graph.model.op_mut(node) {
-            *quantizer = FakeQuant {
-                scale: grid.scale,
-                step: grid.scale,
-                zero: f32::from(grid.zero),
-                levels: f32::from(grid.bits.levels()),
-            };
-        }
-    }
-}
-
-/// The mean of `|x|` of what each site rounds, over `images` images of `x`.
-fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) -> Vec<f32> {
-    let mut found = vec![0.0; graph.sites.len()];
-    infer_with(base, x, images, |value, y| {
-        for (site, mean) in graph.sites.iter().zip(&mut found) {
-            if site.value == value {
-                let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
-                *mean = (sum / y.len().max(1) as f64) as f32;
-            }
-        }
-    });
-    found
 }

@@ -15,8 +15,7 @@ use exbit_model::{Activation, Affine, Conv, Linear, Model, Node, Op, Result, Val
 /// None on a well-formed model; the type is that of rebuilding a graph.
 pub fn fold(model: &Model) -> Result<Model> {
     let mut nodes: Vec<Option<Node>> = model.nodes().iter().cloned().map(Some).collect();
-    let mut answers: Vec<ValueId> = model.exits().to_vec();
-    answers.push(model.output());
+    let mut answers: Vec<ValueId> = model.answers().collect();
     for i in 0..nodes.len() {
         let Some(node) = nodes[i].as_mut() else {
             continue;

@@ -159,6 +159,11 @@ impl Model {
         Ok(())
     }
 
+    /// What the exits answer with, then the output.
+    pub fn answers(&self) -> impl Iterator<Item = ValueId> {
+        self.exits.iter().copied().chain([self.output])
+    }
+
     /// Whether `value` is an answer: the output or an exit's.
     pub fn is_answer(&self, value: ValueId) -> bool {
         value == self.output || self.exits.contains(&value)

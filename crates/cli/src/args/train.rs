@@ -32,7 +32,7 @@ A recipe is a TOML file; every key may be left out:
   rate = 0.01              # the highest of a phase, after warmup_steps = 100
   momentum = 0.9
   decay = 1e-4
-  augment = { shift = 4, mirror = true }
+  augment = { area = 1.0, shift = 4, mirror = true }   # area: the least share that a view shows
   held_out = 2500          # training images kept apart, to judge by
   drop = 0.0               # points of top-1 on them that leaving early may cost, or
   mean_bops = 0.381e9      # what an image may cost on average

@@ -24,7 +24,7 @@ pub use batches::{Batch, Batches};
 pub use decode::{Pixels, decode, read_image};
 pub use order::{shuffled, spread};
 pub use preprocess::{Channels, Preprocess};
-pub use resize::Filter;
+pub use resize::{Filter, resized_part};
 pub use set::{DataSet, Split};
 
 #[cfg(test)]

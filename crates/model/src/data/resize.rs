@@ -29,6 +29,33 @@ pub(super) struct Axis {
     pub(super) count: usize,
 }
 
+/// A part of `image`, `[height, width, channels]` of one or three channels, resized to the whole size:
+/// `height` x `width` pixels from `top`, `left` on, which lie inside it. Bilinear.
+///
+/// # Panics
+/// When `image` is not of its shape, or the part not inside.
+pub fn resized_part(
+    image: &[u8],
+    [rows, columns, channels]: [usize; 3],
+    [top, left, height, width]: [usize; 4],
+) -> Vec<u8> {
+    let rows_of_part = image.chunks_exact(columns * channels).skip(top);
+    let part = left * channels..(left + width) * channels;
+    let cut: Vec<u8> = rows_of_part
+        .take(height)
+        .flat_map(|row| &row[part.clone()])
+        .copied()
+        .collect();
+    let axis = |source: usize, size: usize| Axis {
+        source,
+        size,
+        first: 0,
+        count: size,
+    };
+    let (y, x) = (axis(height, rows), axis(width, columns));
+    resample(&cut, channels, y, x, Filter::Bilinear)
+}
+
 /// The window of `y` by `x` of the resized image; `image` is (y.source, x.source, C) levels and
 /// so is the result: (y.count, x.count, C).
 pub(super) fn resample(image: &[u8], channels: usize, y: Axis, x: Axis, filter: Filter) -> Vec<u8> {

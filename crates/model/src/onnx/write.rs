@@ -57,8 +57,10 @@ pub fn write(model: &Model) -> Result<Vec<u8>> {
             r#type: Some(TypeProto { tensor_type }),
         }
     };
-    let answers = model.exits().iter().copied().chain([model.output()]);
-    let (input, output) = (vec![info(model.input())], answers.map(info).collect());
+    let (input, output) = (
+        vec![info(model.input())],
+        model.answers().map(info).collect(),
+    );
     let Writer {
         nodes: node,
         tensors: initializer,
