@@ -161,6 +161,7 @@ fn input() -> Input {
 fn exits_stand_where_everything_goes_through() {
     let model = network();
     let names: Vec<String> = cuts(&model)
+        .unwrap()
         .into_iter()
         .map(|(v, _)| model.value(v).name.clone())
         .collect();

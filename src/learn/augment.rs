@@ -1,4 +1,4 @@
-//! How training images vary: shifted, mirrored. On bytes, so that a teacher can see the same.
+//! How training images vary: cut and resized, shifted, mirrored. On bytes, so that a teacher can see the same.
 
 use exbit_model::data::resized_part;
 use rand_chacha::ChaCha8Rng;

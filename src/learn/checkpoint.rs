@@ -11,37 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
 use super::parameters::Parameters;
+use super::place::Place;
 use super::recipe::{Phase, Recipe};
 use crate::file::write_whole;
 use crate::{Error, ErrorKind, Result};
-
-/// Where a run stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Place {
-    /// Index of the phase among those that there are; past the last one at the end.
-    pub phase: usize,
-    /// Epochs of the phase that are done.
-    pub epoch: usize,
-    /// Steps of the epoch that are done.
-    pub step: usize,
-    /// Sums over those steps.
-    pub sums: Sums,
-}
-
-/// Sums over the steps of an epoch, of each answer: the exits', then the output's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sums {
-    /// Images.
-    pub images: usize,
-    /// Losses, nats.
-    pub losses: Vec<f64>,
-    /// Right answers.
-    pub right: Vec<usize>,
-    /// Seconds.
-    pub seconds: f64,
-}
 
 /// What an epoch was like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,11 +40,25 @@ pub struct Record {
     pub seconds: f64,
 }
 
+/// What a run learns from: a run that goes on must have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Origin {
+    pub(crate) network: String,
+    /// Images, those kept apart too.
+    pub(crate) images: usize,
+    /// As TOML.
+    pub(crate) preprocess: String,
+    /// The teacher's name.
+    pub(crate) teacher: Option<String>,
+}
+
 /// Everything about a run but its numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Header {
     pub(crate) recipe: Recipe,
+    pub(crate) origin: Origin,
     pub(crate) place: Place,
     pub(crate) records: Vec<Record>,
 }
@@ -147,14 +134,9 @@ pub(crate) fn restore(
 /// Takes over what another run learned, by name: values, not velocities. What is not in it stays as it
 /// is. Gives how many parameters were found.
 pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Tensors) -> usize {
-    let mut found = 0;
-    for parameter in &mut parameters.all {
-        let other = tensors.get(&parameter.name);
-        if let Some(other) = other.filter(|t| t.len() == parameter.value.len()) {
-            parameter.value.clone_from(other);
-            found += 1;
-        }
-    }
+    let found = parameters.adopt(graph, |name, len| {
+        tensors.get(name).filter(|t| t.len() == len).cloned()
+    });
     let statistics = for_statistics(&mut graph.model, |name, into| {
         if let Some(other) = tensors.get(name).filter(|t| t.len() == into.len()) {
             into.clone_from(other);
@@ -183,9 +165,16 @@ fn for_statistics(
 /// Writes a run to `path`.
 ///
 /// # Errors
-/// `Io` when it cannot be written.
+/// `Io` when it cannot be written; `Mismatch` when a number is none any more: what stands there then
+/// stays.
 pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()> {
     let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
+    if let Some((name, _)) = tensors
+        .iter()
+        .find(|(_, t)| t.iter().any(|x| !x.is_finite()))
+    {
+        return Err(fail(ErrorKind::Mismatch, diverged(name)));
+    }
     let json =
         serde_json::to_string(header).map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
     let views = tensors.iter().map(|(name, t)| {
@@ -199,6 +188,11 @@ pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
     write_whole(path, &bytes).map_err(|e| fail(ErrorKind::Io, e.to_string()))
+}
+
+/// What to say where `what` is not a number any more.
+pub(crate) fn diverged(what: &str) -> String {
+    format!("{what} is no longer a number: lower the rate; the file has the run as it was before")
 }
 
 /// A run as it lies on disk.

@@ -1,17 +1,25 @@
 //! Attaching exits to a float network: where they may stand, and what they consist of.
 
-use exbit_model::{Activation, BatchNorm, Conv, Linear, Model, Op, Tensor, ValueId, Window};
+use exbit_model::{
+    Activation, BatchNorm, Conv, Linear, Model, NodeId, Op, Tensor, ValueId, Window,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::recipe::{Head, Position};
+use crate::prepare::network::stages;
 use crate::{Error, ErrorKind, Result};
 
-/// The values through which everything goes that comes after them, behind an activation: where exits
-/// may stand, each with the share of the network's MACs before it.
-pub fn cuts(model: &Model) -> Vec<(ValueId, f64)> {
+/// Where exits may stand, each with the share of the network's MACs before it: values of channels and
+/// positions that a stage gives (a layer with its normalisation, residual sum and activation), and
+/// through which everything goes that comes after them.
+///
+/// # Errors
+/// `Unsupported` for an op that has no integer step where it stands.
+pub fn cuts(model: &Model) -> Result<Vec<(ValueId, f64)>> {
+    let stages = stages(model.clone())?.stages;
     let macs: Vec<u64> = (0..model.nodes().len())
-        .map(|i| model.macs(exbit_model::NodeId(i)))
+        .map(|i| model.macs(NodeId(i)))
         .collect();
     let total = macs.iter().sum::<u64>().max(1) as f64;
     let mut last_read = vec![0; model.values().len()];
@@ -25,25 +33,27 @@ pub fn cuts(model: &Model) -> Vec<(ValueId, f64)> {
         // Nothing from before this node is read after it.
         let alone = open <= i + 1;
         open = open.max(last_read[node.output.0]);
-        let is_feature = model.value(node.output).shape.len() == 3;
-        if alone && is_feature && matches!(node.op, Op::Activation(_)) {
+        let shape = &model.value(node.output).shape;
+        let has_positions = matches!(shape[..], [_, h, w] if h * w > 1);
+        let ends_stage = || stages.iter().any(|s| s.output == node.output);
+        if alone && has_positions && ends_stage() && !model.is_answer(node.output) {
             found.push((node.output, done as f64 / total));
         }
     }
-    found
+    Ok(found)
 }
 
 /// `model` with an exit at each of `positions`; weights of the heads are drawn from `seed`.
 ///
 /// # Errors
-/// `Mismatch` when a name is not in the model or what it gives has no positions, when two exits fall
-/// on one place, or the network has no cut.
+/// `Mismatch` when an exit cannot stand where it should ([`cuts`]), or two fall on one place;
+/// `Unsupported` as [`cuts`].
 pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> Result<Model> {
     if positions.is_empty() {
         return Ok(model.clone());
     }
     let places = places(model, positions)?;
-    let classes = model.value(model.output()).len();
+    let answer = model.value(model.output()).shape.clone();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let input = model.value(model.input());
     let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
@@ -55,7 +65,13 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
         if places.contains(&node.output) {
             let name = format!("exit{}", exits.len() + 1);
             let at = renamed[node.output.0];
-            exits.push(push_head(&mut out, &name, at, head, classes, &mut random)?);
+            exits.push(push_head(
+                &mut out,
+                &name,
+                at,
+                (head, &answer),
+                &mut random,
+            )?);
         }
     }
     out.set_output(renamed[model.output().0]);
@@ -65,7 +81,7 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
 
 /// The values behind which the exits stand.
 fn places(model: &Model, positions: &[Position]) -> Result<Vec<ValueId>> {
-    let cuts = cuts(model);
+    let cuts = cuts(model)?;
     let fail =
         |place: String, message: String| Err(Error::new(ErrorKind::Mismatch, place, message));
     let mut places = Vec::new();
@@ -82,12 +98,15 @@ fn places(model: &Model, positions: &[Position]) -> Result<Vec<ValueId>> {
                 (format!("exit at {share}"), nearest.map(|cut| cut.0))
             }
         };
-        let Some(value) = found.filter(|&v| model.value(v).shape.len() == 3) else {
+        let Some(value) = found.filter(|&v| cuts.iter().any(|cut| cut.0 == v)) else {
             let names: Vec<&str> = cuts
                 .iter()
                 .map(|(v, _)| model.value(*v).name.as_str())
                 .collect();
-            let message = format!("no such place; exits may stand behind {}", names.join(", "));
+            let message = match names.is_empty() {
+                true => "this network has no place for an exit".to_owned(),
+                false => format!("no such place; exits may stand behind {}", names.join(", ")),
+            };
             return fail(place, message);
         };
         if places.contains(&value) {
@@ -103,11 +122,11 @@ fn push_head(
     model: &mut Model,
     name: &str,
     from: ValueId,
-    head: Head,
-    classes: usize,
+    (head, answer): (Head, &[usize]),
     random: &mut ChaCha8Rng,
 ) -> Result<ValueId> {
     let channels = model.value(from).shape[0];
+    let classes = answer.iter().product();
     let stride = match head {
         Head::Conv => Some(1),
         Head::Strided => Some(2),
@@ -145,7 +164,12 @@ fn push_head(
         weight: drawn(&[classes, channels], random)?,
         bias: Some(vec![0.0; classes]),
     });
-    Ok(model.push(format!("{name}.fc"), linear, &[at])?)
+    at = model.push(format!("{name}.fc"), linear, &[at])?;
+    if *answer == [classes] {
+        return Ok(at);
+    }
+    let shape = answer.to_vec();
+    Ok(model.push(format!("{name}.answer"), Op::Reshape { shape }, &[at])?)
 }
 
 /// Uniform with the variance that ReLU keeps (He et al. 2015).

@@ -4,14 +4,17 @@
 //! (what residual sums, pools and several layers read) is a stream: eight bits, always, and each layer
 //! that reads it has a quantizer of its own behind. So few bits are spent where multiplications are,
 //! and sums keep what they need; the engine brings codes from the one grid to the other by a table.
+//!
+//! Codes of what can be negative lie evenly about zero. HardSwish and LeakyReLU, which hardly are, lose a
+//! bit by that; a learned offset (LSQ+) is not there.
 
 use std::collections::BTreeMap;
 
-use exbit_model::{Activation, FakeQuant, Model, NodeId, Op, ValueId};
+use exbit_model::{Activation, FakeQuant, Model, Node, NodeId, Op, ValueId};
 
-use crate::Result;
 use crate::prepare::network::stages;
 use crate::prepare::{Network, StageKind};
+use crate::{Error, ErrorKind, Result};
 
 /// A quantizer of an activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +78,16 @@ impl Graph {
     /// already.
     ///
     /// # Errors
-    /// `Unsupported` for an op that has no integer step where it stands.
+    /// `Unsupported` for an op that has no integer step where it stands, and for a model that rounds
+    /// already.
     pub(crate) fn new(model: &Model, with_input: bool) -> Result<Self> {
+        let rounds = |n: &&Node| matches!(n.op, Op::FakeQuant(_));
+        if let Some(node) = model.nodes().iter().find(rounds) {
+            let message = "rounds already (QuantizeLinear); training starts from a float network";
+            let place = format!("node {}", node.name);
+            return Err(Error::new(ErrorKind::Unsupported, place, message));
+        }
+        let never_negative = never_negative(model);
         let mut places = places(&stages(model.clone())?);
         if !with_input {
             places.behind.remove(&model.input());
@@ -89,7 +100,11 @@ impl Graph {
         };
         let mut renamed = vec![graph.model.input(); model.values().len()];
         if let Some(&role) = places.behind.get(&model.input()) {
-            renamed[0] = graph.round(model, model.input(), graph.model.input(), role, "input")?;
+            renamed[0] = {
+                let (from, kind) = (model.input(), (role, !never_negative[0]));
+                let at = graph.model.input();
+                graph.round(model, (from, at), kind, "input")?
+            };
         }
         let output_layer = output_layer(model);
         for (i, node) in model.nodes().iter().enumerate() {
@@ -97,24 +112,30 @@ impl Graph {
             let mut inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
             if let Some(&role) = places.before.get(&id) {
                 let name = format!("{}.input", node.name);
-                inputs[0] = graph.round(model, node.inputs[0], inputs[0], role, &name)?;
+                inputs[0] = {
+                    let from = node.inputs[0];
+                    let kind = (role, !never_negative[from.0]);
+                    graph.round(model, (from, inputs[0]), kind, &name)?
+                };
             }
             let y = graph.model.push(&node.name, node.op.clone(), &inputs)?;
             if node.op.weight().is_some() {
                 let site = graph.site_of(inputs[0]);
-                let is_edge = site.is_none_or(|s| graph.sites[s].role == Role::Input);
                 graph.layers.push(Layer {
                     node: NodeId(graph.model.nodes().len() - 1),
                     name: node.name.clone(),
                     macs: model.macs(id),
                     site: site.unwrap_or(0),
-                    is_edge: is_edge || Some(id) == output_layer,
+                    is_edge: graph.layers.is_empty() || Some(id) == output_layer,
                 });
             }
             renamed[node.output.0] = match places.behind.get(&node.output) {
                 Some(&role) => {
                     let name = format!("{}.codes", node.name);
-                    graph.round(model, node.output, y, role, &name)?
+                    {
+                        let kind = (role, !never_negative[node.output.0]);
+                        graph.round(model, (node.output, y), kind, &name)?
+                    }
                 }
                 None => y,
             };
@@ -156,19 +177,19 @@ impl Graph {
         on_path
     }
 
+    /// Rounds `at`, which stands for `value` of `model`.
     fn round(
         &mut self,
         model: &Model,
-        value: ValueId,
-        at: ValueId,
-        role: Role,
+        (value, at): (ValueId, ValueId),
+        (role, signed): (Role, bool),
         name: &str,
     ) -> Result<ValueId> {
         self.sites.push(Site {
             node: NodeId(self.model.nodes().len()),
             name: name.to_owned(),
             role,
-            signed: !never_negative(model, value),
+            signed,
             entries: model.value(value).len(),
             value,
         });
@@ -209,7 +230,10 @@ fn places(network: &Network) -> Places {
         behind: BTreeMap::new(),
         before: BTreeMap::new(),
     };
-    let last = output_layer(&network.model);
+    let (first, last) = (
+        network.layers().first().copied(),
+        output_layer(&network.model),
+    );
     for site in network.sites() {
         let moves = |kind: &StageKind| {
             matches!(
@@ -231,7 +255,7 @@ fn places(network: &Network) -> Places {
                     .map(move |(at, _)| (s.node, is_layer(at)))
             })
             .collect();
-        let role = |node: NodeId| match Some(node) == last {
+        let role = |node: NodeId| match [first, last].contains(&Some(node)) {
             true => Role::Edge,
             false => Role::Layer,
         };
@@ -250,29 +274,29 @@ fn places(network: &Network) -> Places {
     places
 }
 
-/// Whether no entry of `value` can be negative, as its ops say.
-fn never_negative(model: &Model, value: ValueId) -> bool {
-    let Some(node) = model.producer(value) else {
-        return false;
-    };
-    let node = model.node(node);
-    let inputs = || node.inputs.iter().all(|&v| never_negative(model, v));
-    match &node.op {
-        Op::Activation(activation) => match *activation {
-            Activation::Relu | Activation::Sigmoid | Activation::HardSigmoid { .. } => true,
-            Activation::Clip { lo, .. } => lo >= 0.0,
-            Activation::LeakyRelu { .. } | Activation::HardSwish => inputs(),
-        },
-        Op::Softmax { .. } => true,
-        Op::Pad(pad) => pad.value >= 0.0 && inputs(),
-        Op::Add
-        | Op::Concat { .. }
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::GlobalAvgPool
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::FakeQuant(_) => inputs(),
-        Op::Conv(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Affine(_) => false,
+/// Whether no entry of each value can be negative, as the ops say.
+fn never_negative(model: &Model) -> Vec<bool> {
+    let mut never = vec![false; model.values().len()];
+    for node in model.nodes() {
+        let inputs = node.inputs.iter().all(|v| never[v.0]);
+        never[node.output.0] = match &node.op {
+            Op::Activation(activation) => match *activation {
+                Activation::Relu | Activation::Sigmoid | Activation::HardSigmoid { .. } => true,
+                Activation::Clip { lo, .. } => lo >= 0.0,
+                Activation::LeakyRelu { .. } | Activation::HardSwish => inputs,
+            },
+            Op::Softmax { .. } => true,
+            Op::Pad(pad) => pad.value >= 0.0 && inputs,
+            Op::Add
+            | Op::Concat { .. }
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::GlobalAvgPool
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::FakeQuant(_) => inputs,
+            Op::Conv(_) | Op::Linear(_) | Op::BatchNorm(_) | Op::Affine(_) => false,
+        };
     }
+    never
 }

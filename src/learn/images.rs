@@ -1,7 +1,7 @@
 //! The training images in memory, as bytes of the network's size, and batches of them.
 
 use exbit_kernels::{Bits, Grid};
-use exbit_model::data::{DataSet, Preprocess, shuffled};
+use exbit_model::data::{DataSet, Preprocess, shuffled, spread};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -59,7 +59,7 @@ impl Images {
                 labels.len()
             ));
         }
-        if labels.len() < recipe.held_out + recipe.batch {
+        if labels.len() < recipe.held_out.saturating_add(recipe.batch) {
             return fail(format!(
                 "{} are there; {} are kept apart (held_out) and a step takes {} (batch)",
                 labels.len(),
@@ -87,6 +87,12 @@ impl Images {
             train: order,
             held_out,
         })
+    }
+
+    /// `count` training images from all over the set.
+    pub(crate) fn some(&self, count: usize) -> Vec<usize> {
+        let places = spread(self.train.len(), count, 0);
+        places.into_iter().map(|i| self.train[i]).collect()
     }
 
     /// The images `indices`; with a seed, each in a view of its own.

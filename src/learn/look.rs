@@ -3,11 +3,12 @@
 use exbit_grad::{Mode, forward};
 use exbit_model::{Model, ValueId};
 
-use super::checkpoint::{Place, Record};
+use super::checkpoint::Record;
 use super::graph::Graph;
 use super::images::Images;
 use super::parameters::Parameters;
 use super::penalty;
+use super::place::Place;
 use super::recipe::Phase;
 use super::teacher::count_right;
 

@@ -21,15 +21,19 @@ mod optimizer;
 mod parameters;
 mod pdq;
 mod penalty;
+mod place;
 mod recipe;
 mod run;
 mod start;
 mod step;
 mod teacher;
+#[cfg(test)]
+mod tests;
 
-pub use checkpoint::{Place, Record, Saved, Sums};
+pub use checkpoint::{Record, Saved};
 pub use exits::{attach, cuts};
 pub use optimizer::{Optimizer, Schedule};
+pub use place::{Place, Sums};
 pub use recipe::{Augment, Epochs, Head, Method, Phase, Position, Recipe};
 pub use run::{Event, Run};
-pub use teacher::Teacher;
+pub use teacher::{Teacher, TeacherNetwork};

@@ -70,19 +70,21 @@ pub(crate) fn descend(
         square,
         ..
     } = parameter;
-    let gradients = value.clone();
-    let gradients = gradients.iter().zip(g).map(|(p, g)| g + decay * p);
-    let moving = value.iter_mut().zip(velocity.iter_mut());
+    let moving = value.iter_mut().zip(velocity.iter_mut()).zip(g);
+    let moving = moving.map(|((p, v), g)| {
+        let g = g + decay * *p;
+        ((p, v), g)
+    });
     match recipe.optimizer {
         Optimizer::Sgd => {
-            for ((p, v), g) in moving.zip(gradients) {
+            for ((p, v), g) in moving {
                 *v = recipe.momentum * *v + g;
                 *p -= rate * *v;
             }
         }
         Optimizer::Rmsprop => {
             square.resize(g.len(), 0.0);
-            for (((p, v), s), g) in moving.zip(square).zip(gradients) {
+            for (((p, v), g), s) in moving.zip(square) {
                 *s = 0.9 * *s + 0.1 * g * g;
                 *v = recipe.momentum * *v + g / (*s + 1e-3).sqrt();
                 *p -= rate * *v;
@@ -92,7 +94,7 @@ pub(crate) fn descend(
             square.resize(g.len(), 0.0);
             let steps = i32::try_from(done + 1).unwrap_or(i32::MAX);
             let (c1, c2) = (1.0 - 0.9f32.powi(steps), 1.0 - 0.999f32.powi(steps));
-            for (((p, v), s), g) in moving.zip(square).zip(gradients) {
+            for (((p, v), g), s) in moving.zip(square) {
                 *v = 0.9 * *v + 0.1 * g;
                 *s = 0.999 * *s + 0.001 * g * g;
                 *p -= rate * (*v / c1) / ((*s / c2).sqrt() + 1e-8);
@@ -115,6 +117,7 @@ mod tests {
             value: value.to_vec(),
             velocity: vec![0.0; value.len()],
             square: Vec::new(),
+            least: f32::NEG_INFINITY,
         }
     }
 

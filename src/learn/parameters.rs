@@ -21,6 +21,9 @@ pub(crate) struct Parameter {
     pub(crate) velocity: Vec<f32>,
     /// The running mean of squared gradients, where the optimizer keeps one.
     pub(crate) square: Vec<f32>,
+    /// The least that an entry may be: of alpha and beta a part of the first step, since a quantizer
+    /// that clips everything has no gradient that leads back.
+    pub(crate) least: f32,
 }
 
 /// What a parameter is, and whose.
@@ -52,6 +55,9 @@ impl What {
         !matches!(self, What::Weight(_) | What::Bias(_) | What::Rounded(_))
     }
 }
+
+/// How far below its first step a quantizer may go: from two bits to eight, and as far again.
+const LEAST_OF_FIRST: f32 = 256.0;
 
 /// All parameters, and where those of quantizers stand among them.
 #[derive(Clone, Debug)]
@@ -110,7 +116,16 @@ impl Parameters {
     }
 
     fn push(&mut self, node: &str, part: &str, what: What, value: Vec<f32>) {
+        let first = value.iter().copied().fold(f32::INFINITY, f32::min);
+        let least = match what {
+            What::Alpha(_) | What::Beta(_) | What::SiteAlpha(_) | What::SiteBeta(_) => {
+                first / LEAST_OF_FIRST
+            }
+            What::Bits(_) | What::SiteBits(_) => pdq::LEAST,
+            What::Weight(_) | What::Bias(_) | What::Rounded(_) => f32::NEG_INFINITY,
+        };
         self.all.push(Parameter {
+            least,
             name: format!("{node}.{part}"),
             what,
             velocity: vec![0.0; value.len()],
@@ -132,17 +147,77 @@ impl Parameters {
             .op
             .weight()
             .map_or(1, |w| w.shape()[0]);
-        let row_len = (weight.len() / rows.max(1)).max(1);
-        let steps = weight.chunks_exact(row_len).map(|row| {
-            let mean = row.iter().map(|w| w.abs()).sum::<f32>() / row_len as f32;
-            pdq::first_step(mean, n, true)
-        });
-        let steps: Vec<f32> = steps.collect();
+        let steps = first_steps(weight, rows, n);
         self.layers.push(self.all.len());
         self.push(&layer.name, "weight", What::Rounded(l), weight.to_vec());
         self.push(&layer.name, "alpha", What::Alpha(l), steps.clone());
         self.push(&layer.name, "beta", What::Beta(l), steps);
         self.push(&layer.name, "n", What::Bits(l), vec![n]);
+    }
+
+    /// Takes over what `find` has of a name and a length; gives how many parameters it had.
+    ///
+    /// A quantizer comes whole or not at all: not where its bits are frozen here at another number, and
+    /// not where the other run had none. A weight that comes without one gets first steps of its own.
+    pub(crate) fn adopt(
+        &mut self,
+        graph: &Graph,
+        find: impl Fn(&str, usize) -> Option<Vec<f32>>,
+    ) -> usize {
+        let mut found = 0;
+        for at in 0..self.all.len() {
+            let own = &self.all[at];
+            if let (false, Some(value)) =
+                (own.what.is_quantizer(), find(&own.name, own.value.len()))
+            {
+                self.all[at].value = value;
+                found += 1;
+            }
+        }
+        for l in 0..self.layers.len() {
+            let at = self.layers[l];
+            let frozen = self.method == Method::Lsq || graph.layers[l].is_edge;
+            if self.adopt_quantizer(at + 1, frozen, &find) {
+                found += 3;
+            } else {
+                let steps = first_steps(
+                    &self.all[at].value,
+                    self.layer(l).alpha.len(),
+                    self.layer(l).n,
+                );
+                self.all[at + 1].value.clone_from(&steps);
+                self.all[at + 2].value = steps;
+            }
+        }
+        for s in 0..self.sites.len() {
+            let role = graph.sites[s].role;
+            let frozen = self.method == Method::Lsq || role != Role::Layer;
+            if role != Role::Input && self.adopt_quantizer(self.sites[s], frozen, &find) {
+                found += 3;
+            }
+        }
+        found
+    }
+
+    /// Takes over alpha, beta and n, which stand from `at` on; says whether they were there and fit.
+    fn adopt_quantizer(
+        &mut self,
+        at: usize,
+        frozen: bool,
+        find: &impl Fn(&str, usize) -> Option<Vec<f32>>,
+    ) -> bool {
+        let own = |i: usize| &self.all[at + i];
+        let other = |i: usize| find(&own(i).name, own(i).value.len());
+        let (Some(alpha), Some(beta), Some(n)) = (other(0), other(1), other(2)) else {
+            return false;
+        };
+        if frozen && n != own(2).value {
+            return false;
+        }
+        for (i, value) in [alpha, beta, n].into_iter().enumerate() {
+            self.all[at + i].value = value;
+        }
+        true
     }
 
     /// Layer `l`'s weight and quantizer.
@@ -229,8 +304,8 @@ impl Parameters {
         }
     }
 
-    /// The gradient of every parameter under one loss, each as long as the parameter. `None` where
-    /// the loss does not depend on it.
+    /// The gradient of every parameter under one loss, each as long as the parameter: zeros where the
+    /// loss does not depend on it.
     pub(crate) fn gradient(&self, graph: &Graph, found: &Gradients) -> Vec<Vec<f32>> {
         let mut all: Vec<Vec<f32>> = Vec::with_capacity(self.all.len());
         let of = |id: NodeId| found.node(id);
@@ -284,17 +359,19 @@ impl Parameters {
     /// Keeps every quantizer one: alpha and beta positive, bits from 2 to 8, tied scales equal.
     pub(crate) fn project(&mut self, graph: &Graph) {
         for parameter in &mut self.all {
-            let (lo, hi) = match parameter.what {
-                What::Alpha(_) | What::Beta(_) | What::SiteAlpha(_) | What::SiteBeta(_) => {
-                    (1e-6, f32::MAX)
-                }
-                What::Bits(_) | What::SiteBits(_) => (pdq::LEAST, pdq::MOST),
+            let most = match parameter.what {
+                What::Bits(_) | What::SiteBits(_) => pdq::MOST,
+                What::Alpha(_) | What::Beta(_) | What::SiteAlpha(_) | What::SiteBeta(_) => f32::MAX,
                 What::Weight(_) | What::Bias(_) | What::Rounded(_) => continue,
             };
-            parameter
-                .value
-                .iter_mut()
-                .for_each(|v| *v = v.clamp(lo, hi));
+            let pairs = parameter.value.iter_mut().zip(&mut parameter.velocity);
+            for (value, velocity) in pairs {
+                let inside = value.clamp(parameter.least, most);
+                if inside != *value {
+                    // What pushes against the end must not have to be slowed down before it turns.
+                    (*value, *velocity) = (inside, 0.0);
+                }
+            }
         }
         if self.method == Method::Lsq {
             for &at in &self.layers {
@@ -308,6 +385,16 @@ impl Parameters {
             }
         }
     }
+}
+
+/// LSQ's first step of each of the rows of `weight`.
+fn first_steps(weight: &[f32], rows: usize, n: f32) -> Vec<f32> {
+    let len = (weight.len() / rows.max(1)).max(1);
+    let step = |row: &[f32]| {
+        let mean = row.iter().map(|w| w.abs()).sum::<f32>() / len as f32;
+        pdq::first_step(mean, n, true)
+    };
+    weight.chunks_exact(len).map(step).collect()
 }
 
 /// The weight and the bias of an op, gamma and beta of a BatchNorm; empty where there is none. A

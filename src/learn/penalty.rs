@@ -7,8 +7,10 @@
 //!
 //! Every layer counts: the first, the last, and those of all exits.
 
-use super::graph::{Graph, Role};
+use super::graph::{Graph, Layer, Role};
 use super::parameters::{Parameters, What};
+use super::pdq;
+use crate::{Error, ErrorKind, Result};
 
 /// `B`, with bits as they are or rounded.
 pub(crate) fn bops(graph: &Graph, parameters: &Parameters, rounded: bool) -> f64 {
@@ -22,13 +24,13 @@ pub(crate) fn bops(graph: &Graph, parameters: &Parameters, rounded: bool) -> f64
         .sum()
 }
 
-/// Adds the gradient of the penalty to those of the bits; gives the penalty.
+/// Adds the gradient of the penalty to those of the bits.
 pub(crate) fn add_gradient(
     graph: &Graph,
     parameters: &Parameters,
     (lambda, target): (f32, f64),
     gradient: &mut [Vec<f32>],
-) -> f64 {
+) {
     let lambda = f64::from(lambda);
     let off = bops(graph, parameters, false) / target - 1.0;
     let slope = lambda * off.signum() / target;
@@ -54,41 +56,95 @@ pub(crate) fn add_gradient(
         };
         g[0] += (slope * of_bits) as f32;
     }
-    lambda * off.abs()
 }
 
-/// Makes all learned bits whole: the nearest after a common shift, which is as high as it can be with
-/// `B` no more than `target` (or the lowest possible, where none keeps it).
+/// Whether bits can be so few that `B` is no more than `target`.
+///
+/// # Errors
+/// `Mismatch` with the least that is possible.
+pub(crate) fn check_target(
+    graph: &Graph,
+    parameters: &Parameters,
+    target: Option<f64>,
+) -> Result<()> {
+    let mut least = Bits::of(graph, parameters);
+    least.shift(graph, pdq::LEAST - pdq::MOST);
+    let least = least.bops(graph);
+    match target {
+        Some(target) if least > target => {
+            let message =
+                format!("{target:.3e} cannot be reached: two bits everywhere take {least:.3e}");
+            Err(Error::new(
+                ErrorKind::Mismatch,
+                "recipe: target_bops",
+                message,
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Makes all learned bits whole: the nearest after a common shift downwards, the smallest in steps of
+/// 1/128 with which `B` is no more than `target`.
 pub(crate) fn round_bits(graph: &Graph, parameters: &mut Parameters, target: Option<f64>) {
-    let shifted = |shift: f32| {
-        let mut parameters = parameters.clone();
-        for (l, layer) in graph.layers.iter().enumerate() {
-            if !layer.is_edge {
-                whole(parameters.bits_mut(l), shift);
-            }
-        }
-        for (s, site) in graph.sites.iter().enumerate() {
-            if site.role == Role::Layer {
-                whole(parameters.site_bits_mut(s), shift);
-            }
-        }
-        parameters
+    let at_first = Bits::of(graph, parameters);
+    let most = ((pdq::MOST - pdq::LEAST) * 128.0) as usize;
+    let shifted = |step: usize| {
+        let mut bits = at_first.clone();
+        bits.shift(graph, step as f32 / -128.0);
+        bits
     };
-    // From no shift downwards in steps that move few layers at a time.
-    let steps = (0..=640).map(|i| i as f32 / -128.0);
-    let fits = |p: &Parameters| target.is_none_or(|t| bops(graph, p, true) <= t);
-    let mut last = shifted(0.0);
-    for shift in steps {
-        last = shifted(shift);
-        if fits(&last) {
-            break;
+    let fits = |bits: &Bits| target.is_none_or(|target| bits.bops(graph) <= target);
+    let found = (0..=most).map(shifted).find(fits);
+    found.unwrap_or_else(|| shifted(most)).put(parameters);
+}
+
+/// The bits of every layer's weight and of every site.
+#[derive(Clone, Debug)]
+struct Bits {
+    layers: Vec<f32>,
+    sites: Vec<f32>,
+}
+
+impl Bits {
+    fn of(graph: &Graph, parameters: &Parameters) -> Self {
+        let layers = 0..graph.layers.len();
+        let sites = 0..graph.sites.len();
+        Self {
+            layers: layers.map(|l| parameters.layer(l).n).collect(),
+            sites: sites.map(|s| parameters.site(s)[2]).collect(),
         }
     }
-    *parameters = last;
-}
 
-fn whole(n: &mut f32, shift: f32) {
-    *n = (*n + shift)
-        .round()
-        .clamp(super::pdq::LEAST, super::pdq::MOST);
+    /// Moves what may be learned, and makes it whole.
+    fn shift(&mut self, graph: &Graph, by: f32) {
+        let whole = |n: f32| (n + by).round().clamp(pdq::LEAST, pdq::MOST);
+        for (n, layer) in self.layers.iter_mut().zip(&graph.layers) {
+            *n = if layer.is_edge { *n } else { whole(*n) };
+        }
+        for (n, site) in self.sites.iter_mut().zip(&graph.sites) {
+            *n = if site.role == Role::Layer {
+                whole(*n)
+            } else {
+                *n
+            };
+        }
+    }
+
+    fn bops(&self, graph: &Graph) -> f64 {
+        let layers = graph.layers.iter().zip(&self.layers);
+        let of = |(layer, n): (&Layer, &f32)| {
+            f64::from(*n) * f64::from(self.sites[layer.site]) * layer.macs as f64
+        };
+        layers.map(of).sum()
+    }
+
+    fn put(&self, parameters: &mut Parameters) {
+        for (l, n) in self.layers.iter().enumerate() {
+            *parameters.bits_mut(l) = *n;
+        }
+        for (s, n) in self.sites.iter().enumerate() {
+            *parameters.site_bits_mut(s) = *n;
+        }
+    }
 }

@@ -74,7 +74,7 @@ pub struct Augment {
     pub area: f64,
     /// The furthest shift along each axis, pixels; black comes in from outside.
     pub shift: usize,
-    /// Whether every other image is mirrored.
+    /// Whether half of the images, as drawn, are mirrored.
     pub mirror: bool,
 }
 
@@ -168,10 +168,32 @@ impl Recipe {
     /// `Malformed`, with the line, when the text is not TOML or has an unknown key; `Mismatch` when a
     /// value makes no sense.
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text)
-            .map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))?;
+        Self::parse_for(text, None)
+    }
+
+    /// Reads a recipe for `method`, which the text may say too.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`], and `Mismatch` when the text says another method.
+    pub fn parse_for(text: &str, method: Option<Method>) -> Result<Self> {
+        let malformed =
+            |e: toml::de::Error| Error::new(ErrorKind::Malformed, "recipe", e.to_string());
+        let mut recipe: Self = toml::from_str(text).map_err(malformed)?;
+        let says: toml::Table = toml::from_str(text).map_err(malformed)?;
+        if let Some(method) = method {
+            if says.contains_key("method") && recipe.method != method {
+                let message = "another method is asked for: leave it out, or ask for this one";
+                return Err(Error::new(ErrorKind::Mismatch, "recipe: method", message));
+            }
+            recipe.method = method;
+        }
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// Whether bits are learned.
+    pub(crate) fn searches(&self) -> bool {
+        self.method == Method::Mcqueen && self.epochs.search > 0
     }
 
     /// The text that [`Recipe::parse`] reads.
@@ -228,7 +250,22 @@ impl Recipe {
         if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {
             return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
         }
-        let learned = self.method == Method::Mcqueen && self.epochs.search > 0;
+        if self.searches() && self.epochs.settle == 0 {
+            return wrong(
+                "epochs",
+                "a search needs epochs.settle: bits are whole only there",
+            );
+        }
+        if !self.exits.is_empty() && self.method == Method::Float {
+            return wrong("exits", "a float network with exits cannot be written");
+        }
+        if !self.exits.is_empty() && self.held_out == 0 {
+            return wrong(
+                "held_out",
+                "exits need images kept apart, to choose thresholds by",
+            );
+        }
+        let learned = self.searches();
         match self.target_bops {
             Some(target) if !(target.is_finite() && target > 0.0) => {
                 wrong("target_bops", "expected a positive number, as 0.381e9")
@@ -266,7 +303,7 @@ impl Recipe {
 }
 
 /// A phase of training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Bits frozen where they start, all losses summed without a mask.

@@ -8,14 +8,15 @@ use exbit_kernels::Grid;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, shuffled};
 
-use super::checkpoint::{self, Header, Place, Record, Saved, Sums};
+use super::checkpoint::{self, Header, Origin, Record, Saved};
 use super::exits::attach;
 use super::graph::Graph;
 use super::images::Images;
 use super::optimizer::rate;
 use super::parameters::Parameters;
+use super::place::Place;
 use super::recipe::{Method, Phase, Recipe};
-use super::start::{magnitudes, set_input};
+use super::start::{magnitudes, set_input, without_softmax};
 use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, targets};
 use super::{finish, leave, look, penalty};
@@ -23,7 +24,7 @@ use crate::exits::Calibration;
 use crate::prepare::Network;
 use crate::quantized::Quantized;
 use crate::report::Training;
-use crate::{Result, lower};
+use crate::{Error, ErrorKind, Result, lower};
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,7 @@ pub struct Run {
     images: Images,
     teacher: Option<Teacher>,
     input: Grid,
+    origin: Origin,
     place: Place,
     records: Vec<Record>,
 }
@@ -64,12 +66,15 @@ impl Run {
         recipe: &Recipe,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Self> {
-        let base = attach(model, &recipe.exits, recipe.head, recipe.seed)?;
+        let model = without_softmax(model)?;
+        let base = attach(&model, &recipe.exits, recipe.head, recipe.seed)?;
         let classes = base.value(base.output()).len();
         let mut read = |n| tell(Event::Read(n));
+        check_input(&base, preprocess)?;
         let images = Images::read(set, preprocess, classes, recipe, &mut read)?;
-        if let Some(teacher) = &teacher {
-            teacher.check(base.value(base.input()).len(), classes)?;
+        let mut teacher = teacher;
+        if let Some(teacher) = &mut teacher {
+            teacher.prepare(base.value(base.input()).len(), classes)?;
         }
         let input = images.grid();
         let mut graph = match recipe.method {
@@ -77,10 +82,19 @@ impl Run {
             Method::Lsq | Method::Mcqueen => Graph::new(&base, true)?,
         };
         set_input(&mut graph, input);
-        let first = images.batch(&images.train[..recipe.batch], None);
+        let first = images.batch(&images.some(recipe.batch), None);
         let magnitudes = magnitudes(&base, &graph, &first.x, recipe.batch);
         let parameters = Parameters::new(&graph, recipe.method, recipe.first_bits(), &magnitudes);
+        if recipe.searches() {
+            penalty::check_target(&graph, &parameters, recipe.target_bops)?;
+        }
         parameters.put(&mut graph);
+        let origin = Origin {
+            network: base.name().to_owned(),
+            images: images.train.len() + images.held_out.len(),
+            preprocess: preprocess.to_toml(),
+            teacher: teacher.as_ref().map(|t| t.name.clone()),
+        };
         Ok(Self {
             recipe: recipe.clone(),
             base,
@@ -89,7 +103,8 @@ impl Run {
             images,
             teacher,
             input,
-            place: Place::default(),
+            origin,
+            place: Place::first(recipe),
             records: Vec::new(),
         })
     }
@@ -116,37 +131,35 @@ impl Run {
             epochs: self.recipe.epochs,
             ..header.recipe
         };
-        if told != self.recipe {
-            let message = "was made with another recipe: take that one, or start another run";
+        let other = match () {
+            () if told != self.recipe => Some("recipe"),
+            () if header.origin.network != self.origin.network => Some("network"),
+            () if header.origin.images != self.origin.images => Some("number of images"),
+            () if header.origin.preprocess != self.origin.preprocess => Some("preprocessing"),
+            () if header.origin.teacher != self.origin.teacher => Some("teacher"),
+            () => None,
+        };
+        if let Some(what) = other {
+            let message = format!(
+                "is a run with another {what}: take that one, give another output, or delete it"
+            );
             let place = path.display().to_string();
-            return Err(crate::Error::new(
-                crate::ErrorKind::Mismatch,
-                place,
-                message,
-            ));
+            return Err(Error::new(ErrorKind::Mismatch, place, message));
         }
         checkpoint::restore(&mut self.graph, &mut self.parameters, &tensors)?;
-        self.place = header.place;
+        self.place = header.place.settled(&self.recipe);
         self.records = header.records;
-        // Where a phase became shorter than what of it is done, the next one follows.
-        if let Some(&(_, epochs)) = self.recipe.phases().get(self.place.phase)
-            && self.place.epoch >= epochs
-        {
-            self.place = Place {
-                phase: self.place.phase + 1,
-                ..Place::default()
-            };
-        }
         Ok(())
     }
 
     /// Writes the run to the file `path`.
     ///
     /// # Errors
-    /// `Io` when it cannot be written.
+    /// `Io` when it cannot be written, `Mismatch` when training has diverged; what stood there stays.
     pub fn save(&self, path: &Path) -> Result<()> {
         let header = Header {
             recipe: self.recipe.clone(),
+            origin: self.origin.clone(),
             place: self.place.clone(),
             records: self.records.clone(),
         };
@@ -197,28 +210,29 @@ impl Run {
 
     /// Whether there is nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.place.phase >= self.recipe.phases().len()
+        self.place.is_end(&self.recipe)
     }
 
     /// Goes on to the end of the epoch, or until `tell` has had enough and gives `false`.
     ///
     /// # Errors
-    /// As asking the teacher.
+    /// As asking the teacher; `Mismatch` when a loss is no number any more.
     pub fn epoch(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> Result<()> {
-        let Some(&(phase, epochs)) = self.recipe.phases().get(self.place.phase) else {
+        if self.is_done() {
             return Ok(());
-        };
+        }
+        let (phase, epochs) = (self.place.phase, self.place.epochs(&self.recipe));
         if (self.place.epoch, self.place.step) == (0, 0) {
             self.begin(phase);
         }
         let mut start = Instant::now();
         let steps = self.steps();
-        let earlier = self.place.phase * 1000 + self.place.epoch;
+        let earlier = phase as u64 * 1000 + self.place.epoch as u64;
         let seed = self
             .recipe
             .seed
             .wrapping_mul(1_000_003)
-            .wrapping_add(earlier as u64);
+            .wrapping_add(earlier);
         let order = shuffled(self.images.train.len(), seed);
         while self.place.step < steps {
             let at = self.place.step * self.recipe.batch;
@@ -230,7 +244,16 @@ impl Run {
                 .wrapping_mul(1_000_003)
                 .wrapping_add(self.place.step as u64);
             let seen = self.step(&indices, own, Pace { phase, done, rate })?;
-            add(&mut self.place.sums, &seen, indices.len());
+            if seen.losses.iter().any(|loss| !loss.is_finite()) {
+                let place = format!(
+                    "epoch {}, step {}",
+                    self.records.len() + 1,
+                    self.place.step + 1
+                );
+                let message = checkpoint::diverged("the loss");
+                return Err(Error::new(ErrorKind::Mismatch, place, message));
+            }
+            self.place.sums.add(&seen, indices.len());
             self.place.step += 1;
             self.place.sums.seconds += start.elapsed().as_secs_f64();
             start = Instant::now();
@@ -242,17 +265,7 @@ impl Run {
         let record = look::record(&self.graph, &self.parameters, &self.images, of);
         tell(Event::Epoch(&record));
         self.records.push(record);
-        self.place = Place {
-            phase: self.place.phase,
-            epoch: self.place.epoch + 1,
-            ..Place::default()
-        };
-        if self.place.epoch == epochs {
-            self.place = Place {
-                phase: self.place.phase + 1,
-                ..Place::default()
-            };
-        }
+        self.place = self.place.next_epoch(&self.recipe);
         Ok(())
     }
 
@@ -263,7 +276,8 @@ impl Run {
             parameter.square.fill(0.0);
         }
         if phase == Phase::Settle && self.recipe.method == Method::Mcqueen {
-            penalty::round_bits(&self.graph, &mut self.parameters, self.recipe.target_bops);
+            let target = self.recipe.target_bops.filter(|_| self.recipe.searches());
+            penalty::round_bits(&self.graph, &mut self.parameters, target);
             self.parameters.put(&mut self.graph);
         }
     }
@@ -300,11 +314,7 @@ impl Run {
     pub fn quantized(&self) -> Result<(Network, Quantized)> {
         if self.recipe.method == Method::Float {
             let message = "a float run has no integer network: quantize what it wrote";
-            return Err(crate::Error::new(
-                crate::ErrorKind::Mismatch,
-                "method",
-                message,
-            ));
+            return Err(Error::new(ErrorKind::Mismatch, "method", message));
         }
         finish::finish(&self.base, &self.graph, &self.parameters, self.input)
     }
@@ -328,16 +338,14 @@ impl Run {
     }
 }
 
-fn add(sums: &mut Sums, seen: &Seen, images: usize) {
-    sums.images += images;
-    sums.losses.resize(seen.losses.len(), 0.0);
-    sums.right.resize(seen.right.len(), 0);
-    sums.losses
-        .iter_mut()
-        .zip(&seen.losses)
-        .for_each(|(a, b)| *a += b);
-    sums.right
-        .iter_mut()
-        .zip(&seen.right)
-        .for_each(|(a, b)| *a += b);
+/// Whether images of `preprocess` are what `model` reads.
+fn check_input(model: &Model, preprocess: &Preprocess) -> Result<()> {
+    let [height, width] = preprocess.size();
+    let made = [preprocess.channels(), height, width];
+    let reads = &model.value(model.input()).shape;
+    if *reads == made {
+        return Ok(());
+    }
+    let message = format!("images become {made:?}, the network reads {reads:?}");
+    Err(Error::new(ErrorKind::Mismatch, "preprocessing", message))
 }

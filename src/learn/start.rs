@@ -1,10 +1,31 @@
-//! What a run finds out before its first step: the grid of pixels, and how large activations are.
+//! What a run does before its first step: the network without a last Softmax, the grid of pixels, how
+//! large activations are.
 
-use exbit_grad::infer_with;
+use exbit_grad::{Mode, forward};
 use exbit_kernels::Grid;
-use exbit_model::{FakeQuant, Model, Op};
+use exbit_model::{FakeQuant, Model, Op, ValueId};
 
 use super::graph::{Graph, Role};
+use crate::Result;
+
+/// `model` without a Softmax at its end: losses take logits, and so do Programs.
+pub(crate) fn without_softmax(model: &Model) -> Result<Model> {
+    let input = model.value(model.input());
+    let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
+    let mut renamed = vec![out.input(); model.values().len()];
+    for node in model.nodes() {
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
+        let is_last = model.consumers(node.output).is_empty();
+        let is_dropped = matches!(node.op, Op::Softmax { .. }) && is_last;
+        renamed[node.output.0] = match is_dropped {
+            true => inputs[0],
+            false => out.push(&node.name, node.op.clone(), &inputs)?,
+        };
+    }
+    out.set_output(renamed[model.output().0]);
+    out.set_exits(model.exits().iter().map(|v| renamed[v.0]).collect())?;
+    Ok(out)
+}
 
 /// The input's quantizer is the one that pixels have.
 pub(crate) fn set_input(graph: &mut Graph, grid: Grid) {
@@ -21,16 +42,17 @@ pub(crate) fn set_input(graph: &mut Graph, grid: Grid) {
     }
 }
 
-/// The mean of `|x|` of what each site rounds, over `images` images of `x`.
+/// The mean of `|x|` of what each site rounds, over `images` images of `x`, BatchNorm on their
+/// statistics as in training: new heads have none of their own yet.
 pub(crate) fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) -> Vec<f32> {
-    let mut found = vec![0.0; graph.sites.len()];
-    infer_with(base, x, images, |value, y| {
-        for (site, mean) in graph.sites.iter().zip(&mut found) {
-            if site.value == value {
-                let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
-                *mean = (sum / y.len().max(1) as f64) as f32;
-            }
-        }
-    });
-    found
+    if graph.sites.is_empty() {
+        return Vec::new();
+    }
+    let tape = forward(base, x, images, Mode::Train);
+    let mean = |y: &[f32]| {
+        let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
+        (sum / y.len().max(1) as f64) as f32
+    };
+    let sites = graph.sites.iter();
+    sites.map(|site| mean(tape.value(site.value))).collect()
 }

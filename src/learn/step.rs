@@ -25,8 +25,6 @@ pub(crate) struct Seen {
     pub(crate) losses: Vec<f64>,
     /// How many images each answer has right.
     pub(crate) right: Vec<usize>,
-    /// The penalty.
-    pub(crate) penalty: f64,
 }
 
 /// Some images and what they should answer.
@@ -86,7 +84,7 @@ pub(crate) fn step(
     }
     if let (Phase::Search, Some(target)) = (pace.phase, recipe.target_bops) {
         let how = (recipe.penalty, target);
-        seen.penalty = penalty::add_gradient(graph, parameters, how, &mut gradient);
+        penalty::add_gradient(graph, parameters, how, &mut gradient);
     }
     follow(&mut graph.model, &tape);
     descend(graph, parameters, &gradient, recipe, pace);

@@ -1,6 +1,6 @@
 //! Who says what the answers should be: the labels, or another network.
 
-use exbit_engine::Session;
+use exbit_engine::{Policy, Session};
 use exbit_grad::infer;
 use exbit_grad::loss::{cross_entropy, probabilities, soft_cross_entropy};
 use exbit_model::Model;
@@ -11,10 +11,19 @@ use crate::{Error, ErrorKind, Result};
 /// A network that teaches another one by its softmax (temperature 1, no labels beside it, as McQueen
 /// does). It sees the same view of an image as the student.
 #[derive(Debug)]
-pub enum Teacher {
-    /// A float network.
+pub struct Teacher {
+    /// Its name, by which a run that goes on knows it again.
+    pub name: String,
+    /// The network.
+    pub network: TeacherNetwork,
+}
+
+/// The network of a teacher.
+#[derive(Debug)]
+pub enum TeacherNetwork {
+    /// In floats.
     Float(Box<Model>),
-    /// An integer network: nearly as good, and many times faster.
+    /// In integers: nearly as good, and many times faster.
     Integer(Box<Session>),
 }
 
@@ -25,17 +34,21 @@ pub(crate) enum Targets {
 }
 
 impl Teacher {
-    /// Whether it reads images of `pixels` bytes and answers with `classes` logits.
+    /// Makes it answer from its end, and checks that it reads images of `pixels` bytes and answers with
+    /// `classes` logits.
     ///
     /// # Errors
     /// `Mismatch` when it does not.
-    pub fn check(&self, pixels: usize, classes: usize) -> Result<()> {
-        let found = match self {
-            Teacher::Float(model) => (
+    pub(crate) fn prepare(&mut self, pixels: usize, classes: usize) -> Result<()> {
+        let found = match &mut self.network {
+            TeacherNetwork::Float(model) => (
                 model.value(model.input()).len(),
                 model.value(model.output()).len(),
             ),
-            Teacher::Integer(session) => (session.input_len(), session.answer_len()),
+            TeacherNetwork::Integer(session) => {
+                session.set_policy(&Policy::Never)?;
+                (session.input_len(), session.answer_len())
+            }
         };
         if found == (pixels, classes) {
             return Ok(());
@@ -44,14 +57,17 @@ impl Teacher {
             "reads {} numbers and answers with {}; the student reads {pixels} and answers with {classes}",
             found.0, found.1
         );
-        Err(Error::new(ErrorKind::Mismatch, "teacher", message))
+        let place = format!("teacher {}", self.name);
+        Err(Error::new(ErrorKind::Mismatch, place, message))
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let images = batch.labels.len();
-        match self {
-            Teacher::Float(model) => Ok(infer(model, &batch.x, images)),
-            Teacher::Integer(session) => Ok(session.run_batch(&batch.bytes, images)?.to_vec()),
+        match &mut self.network {
+            TeacherNetwork::Float(model) => Ok(infer(model, &batch.x, images)),
+            TeacherNetwork::Integer(session) => {
+                Ok(session.run_batch(&batch.bytes, images)?.to_vec())
+            }
         }
     }
 }

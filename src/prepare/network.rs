@@ -53,7 +53,6 @@ pub enum StageKind {
     Round,
     /// Maximum pooling.
     MaxPool,
-    /// Maximum pooling.
     /// Concatenation along channels.
     Concat,
     /// Padding that no layer could take in.

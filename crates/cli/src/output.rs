@@ -33,6 +33,14 @@ impl Answer {
         }
     }
 
+    /// The same answer, to work that was interrupted and can go on.
+    pub(crate) fn interrupted(self) -> Self {
+        Self {
+            status: Status::Interrupted,
+            ..self
+        }
+    }
+
     /// How the process ends after it.
     pub(crate) fn status(&self) -> Status {
         self.status

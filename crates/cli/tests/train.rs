@@ -46,7 +46,11 @@ fn a_run_gives_a_program_that_runs_and_a_page() {
     folder.write("recipe.toml", RECIPE.replace("bits = 4", "bits = 3"));
     let run = exbit(&args);
     assert_eq!(run.status.code(), Some(2));
-    assert!(stderr(&run).contains("net.run: "), "{}", stderr(&run));
+    let message = stderr(&run);
+    assert!(
+        message.contains("net.exbit.run: is a run with another recipe"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -62,6 +66,14 @@ fn bad_recipes_are_told() {
         (
             "bits = 8",
             "recipe: target_bops: the search for bits needs it",
+        ),
+        (
+            "method = \"lsq\"",
+            "recipe: method: another method is asked for",
+        ),
+        (
+            "target_bops = 1e6\nepochs = { settle = 0 }",
+            "recipe: epochs: a search needs",
         ),
         (
             "target_bops = 1e6\nexits = [0.5]\nhead = \"pool\"\nheld_out = 20",

@@ -38,8 +38,11 @@ A recipe is a TOML file; every key may be left out:
   mean_bops = 0.381e9      # what an image may cost on average
   seed = 1
 
-Beside NET.exbit lies NET.run, the run as it stands: saved every minute, after each epoch and when
-interrupted. Delete it to begin anew."))]
+Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute, after each epoch and
+when interrupted. The same command goes on from it, also with other epochs; delete it to begin anew.
+NET.exbit is written after each epoch with whole bits.
+
+Exit status 130: interrupted; 3: leaving early cannot keep mean_bops, the nearest is written."))]
 pub(crate) struct Train {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]
@@ -57,7 +60,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,
     /// Begin with what another run learned: everything of the same name and size
-    #[arg(long, value_name = "NET.run", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "NET.exbit.run", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<PathBuf>,
     /// Where the Program goes (the float network as ONNX, with the method float)
     #[arg(short, long, value_name = "NET.exbit", value_hint = ValueHint::FilePath)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use exbit::learn::{Event, Method, Recipe, Record, Run, Teacher};
+use exbit::exits::Calibration;
+use exbit::learn::{Event, Method, Recipe, Record, Run, Teacher, TeacherNetwork};
 use exbit_engine::{Input, Session};
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, Split};
@@ -28,6 +29,32 @@ struct Json<'a> {
     run: &'a Path,
     done: bool,
     epochs: &'a [Record],
+    exits: Option<Exits>,
+}
+
+/// When images leave, and what that gives on the images kept apart.
+#[derive(Serialize)]
+struct Exits {
+    policy: String,
+    met: bool,
+    top1: f64,
+    top1_full: f64,
+    bops_mean: f64,
+    fractions: Vec<f64>,
+}
+
+impl Exits {
+    fn new(found: &Calibration) -> Self {
+        let chosen = &found.chosen;
+        Self {
+            policy: chosen.policy.to_string(),
+            met: found.met,
+            top1: chosen.top1,
+            top1_full: found.full.top1,
+            bops_mean: chosen.bops_mean,
+            fractions: chosen.fractions.clone(),
+        }
+    }
 }
 
 /// What is to be done.
@@ -57,7 +84,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         &recipe,
         progress,
     )?;
-    let saved = args.output.with_extension("run");
+    let saved = run_file(&args.output);
     if saved.exists() {
         run.resume(&saved)?;
         let epochs = run.records().len();
@@ -70,6 +97,10 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
             .for_each(|r| progress.note(&epoch_line(r)));
     } else if let Some(path) = &args.from {
         let (found, all) = run.adopt(path)?;
+        if found == 0 {
+            let message = "nothing in it has a name and a size of this network's";
+            return Err(Failure::bad_input(format!("{}: {message}", path.display())));
+        }
         progress.note(&format!("{}: {found} of {all} parameters", path.display()));
     }
     let job = Job {
@@ -81,44 +112,57 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     };
     let stopped = go_on(&mut run, &job, progress)?;
     progress.close();
-    if !stopped {
-        write(&run, &job)?;
-    }
+    let left = match stopped {
+        true => None,
+        false => write(&run, &job)?,
+    };
     let json = Json {
         output: &args.output,
         run: &saved,
         done: !stopped,
         epochs: run.records(),
+        exits: left.as_ref().map(Exits::new),
     };
-    Answer::new(&json, text(&json))
+    let answer = Answer::new(&json, text(&json))?;
+    Ok(match (stopped, left) {
+        (true, _) => answer.interrupted(),
+        (false, Some(left)) if !left.met => answer.infeasible(),
+        (false, _) => answer,
+    })
+}
+
+/// The run of `output` lies beside it.
+fn run_file(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".run");
+    output.with_file_name(name)
 }
 
 fn recipe(args: &Train) -> Result<Recipe, Failure> {
-    let text = args.recipe.as_deref().map(|path| {
-        let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
-        let method = format!("method = \"{}\"\n", name(args.method));
-        Recipe::parse(&(method + &text))
-            .map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
-    });
-    let given = match text.transpose()? {
-        Some(recipe) => recipe,
-        None => Recipe::parse(&format!("method = \"{}\"", name(args.method)))?,
+    let method = match args.method {
+        args::Method::Mcqueen => Method::Mcqueen,
+        args::Method::Lsq => Method::Lsq,
+        args::Method::Float => Method::Float,
     };
-    Ok(given)
-}
-
-fn name(method: args::Method) -> &'static str {
-    match method {
-        args::Method::Mcqueen => "mcqueen",
-        args::Method::Lsq => "lsq",
-        args::Method::Float => "float",
-    }
+    let Some(path) = &args.recipe else {
+        return Ok(Recipe::parse_for("", Some(method))?);
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
+    Recipe::parse_for(&text, Some(method))
+        .map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
 }
 
 fn teacher(path: &Path, threads: usize) -> Result<Teacher, Failure> {
-    Ok(match network::open(path)?.network {
-        Network::Float(model) => Teacher::Float(Box::new(network::logits_of(model))),
-        Network::Integer(program) => Teacher::Integer(Box::new(Session::new(&program, threads)?)),
+    let network = match network::open(path)?.network {
+        Network::Float(model) => TeacherNetwork::Float(Box::new(network::logits_of(model))),
+        Network::Integer(program) => {
+            TeacherNetwork::Integer(Box::new(Session::new(&program, threads)?))
+        }
+    };
+    let name = path.file_name().unwrap_or_default();
+    Ok(Teacher {
+        name: name.to_string_lossy().into_owned(),
+        network,
     })
 }
 
@@ -173,7 +217,8 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
             if let Some(path) = &job.args.report {
                 put(path, run.report(command.clone())?.to_html().as_bytes())?;
             }
-            if run.is_settling() {
+            // Whoever stops has the result so far; the last one is written at the end.
+            if run.is_settling() && !run.is_done() {
                 write(run, job)?;
             }
         }
@@ -189,8 +234,8 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
     Ok(false)
 }
 
-/// The result as it is now: whoever stops has the best so far.
-fn write(run: &Run, job: &Job) -> Result<(), Failure> {
+/// Writes the result as it is now; says when images leave it, where there are exits.
+fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     let Job {
         args,
         recipe,
@@ -200,7 +245,8 @@ fn write(run: &Run, job: &Job) -> Result<(), Failure> {
     } = *job;
     if recipe.method == Method::Float {
         let bytes = exbit_model::onnx::write(run.model())?;
-        return put(&args.output, &bytes);
+        put(&args.output, &bytes)?;
+        return Ok(None);
     }
     let (scale, shift) = preprocess.affine();
     let input = Input {
@@ -209,17 +255,20 @@ fn write(run: &Run, job: &Job) -> Result<(), Failure> {
         preprocess: preprocess.to_toml(),
     };
     let mut program = run.program(input)?;
-    if !program.exits.is_empty() && recipe.held_out > 0 {
-        program.policy = run.policy(&program, threads)?.chosen.policy;
+    let left = match program.exits.is_empty() {
+        true => None,
+        false => Some(run.policy(&program, threads)?),
+    };
+    if let Some(left) = &left {
+        program.policy = left.chosen.policy.clone();
     }
     program.notes.push(("recipe".into(), recipe.to_toml()?));
-    let teacher: Option<PathBuf> = args.teacher.clone();
-    if let Some(path) = teacher {
-        program
-            .notes
-            .push(("teacher".into(), path.display().to_string()));
+    if let Some(path) = &args.teacher {
+        let note = ("teacher".into(), path.display().to_string());
+        program.notes.push(note);
     }
-    Ok(program.save(&args.output)?)
+    program.save(&args.output)?;
+    Ok(left)
 }
 
 /// One epoch on a line.
@@ -245,6 +294,15 @@ fn epoch_line(record: &Record) -> String {
 
 fn text(json: &Json) -> String {
     let mut lines: Vec<String> = json.epochs.iter().map(epoch_line).collect();
+    if let Some(exits) = &json.exits {
+        lines.push(format!(
+            "leaving by {}: {:.2} % of held-out images right ({:.2} to the end), {}BOPs on average",
+            exits.policy,
+            exits.top1,
+            exits.top1_full,
+            table::count(exits.bops_mean as u64),
+        ));
+    }
     lines.push(match json.done {
         true => format!("written to {}", json.output.display()),
         false => format!("interrupted; the run is in {}", json.run.display()),

@@ -1,4 +1,4 @@
-//! Element-wise functions. At a kink the gradient is 0, as in PyTorch's ReLU and ReLU6.
+//! Element-wise functions. At a kink of ReLU and ReLU6 the gradient is 0, as in PyTorch.
 
 use exbit_kernels::lanes::{map, map2, update};
 use exbit_model::Activation;
