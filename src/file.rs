@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::{Error, ErrorKind, Result};
+
 /// Writes a file beside `path` and renames it, so that whoever reads `path`, whenever this is cut
 /// off, finds all of it or what stood there before.
 ///
@@ -21,11 +23,25 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// What `parse` makes of the text in the file `path`, of at most `most` bytes.
+///
+/// # Errors
+/// `Io` when the file cannot be read, otherwise as `parse`, the file's name before it.
+pub(crate) fn read_parsed<T>(
+    path: &Path,
+    most: u64,
+    parse: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
+    let fail = |kind, message| Error::new(kind, path.display().to_string(), message);
+    let text = read_text(path, most).map_err(|e| fail(ErrorKind::Io, e.to_string()))?;
+    parse(&text).map_err(|e| fail(e.kind(), e.to_string()))
+}
+
 /// The text of the file `path`, of at most `most` bytes.
 ///
 /// # Errors
 /// As reading a file, and `InvalidData` for one that is longer or no text in UTF-8.
-pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+fn read_text(path: &Path, most: u64) -> io::Result<String> {
     use io::Read;
     let mut text = String::new();
     let read = std::fs::File::open(path)?

@@ -33,7 +33,7 @@ pub use cost::{Cost, Precisions, Sizes, Table};
 pub use error::{Error, ErrorKind, Result};
 pub use file::write_whole;
 pub use fingerprint::Fingerprint;
-pub use lower::lower;
+pub use lower::{input_of, lower};
 pub use observe::observe;
 pub use plan::Plan;
 pub use prepare::{Network, Stage, StageKind, equalize, fold, prepare};

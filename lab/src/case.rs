@@ -152,12 +152,7 @@ impl Case {
 
     /// How raw pixels become the network's input.
     pub(crate) fn input(&self) -> Input {
-        let (scale, shift) = self.preprocess.affine();
-        Input {
-            scale,
-            shift,
-            preprocess: self.preprocess.to_toml(),
-        }
+        exbit::input_of(&self.preprocess)
     }
 }
 

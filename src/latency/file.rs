@@ -6,7 +6,7 @@ use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
 use super::{Pair, PairTimes, Times};
-use crate::file::{read_text, write_whole};
+use crate::file::{read_parsed, write_whole};
 use crate::{Error, ErrorKind, Result};
 
 /// A longer file is no table of times.
@@ -43,10 +43,7 @@ impl Times {
     /// # Errors
     /// `Io` when the file cannot be read, otherwise as [`Times::parse`].
     pub fn open(path: &Path) -> Result<Self> {
-        let place = || path.display().to_string();
-        let text = read_text(path, LONGEST)
-            .map_err(|e| Error::new(ErrorKind::Io, place(), e.to_string()))?;
-        Self::parse(&text).map_err(|e| Error::new(e.kind(), place(), e.to_string()))
+        read_parsed(path, LONGEST, Self::parse)
     }
 
     /// The times that `text` has.

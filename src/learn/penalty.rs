@@ -14,14 +14,12 @@ use crate::{Error, ErrorKind, Result};
 
 /// `B`, with bits as they are or rounded.
 pub(crate) fn bops(graph: &Graph, parameters: &Parameters, rounded: bool) -> f64 {
-    let bits = |n: f32| f64::from(if rounded { n.round() } else { n });
-    let layers = graph.layers.iter().enumerate();
-    layers
-        .map(|(l, layer)| {
-            let n_a = parameters.site(layer.site)[2];
-            bits(parameters.layer(l).n) * bits(n_a) * layer.macs as f64
-        })
-        .sum()
+    let mut bits = Bits::of(graph, parameters);
+    if rounded {
+        let all = bits.layers.iter_mut().chain(&mut bits.sites);
+        all.for_each(|n| *n = n.round());
+    }
+    bits.bops(graph)
 }
 
 /// Adds the gradient of the penalty to those of the bits.

@@ -10,10 +10,21 @@ pub(crate) use shuffle::permute;
 
 use exbit_engine::{self as engine, Exit, Format, Input, Program, Step, StepKind};
 use exbit_kernels::regrid_table;
+use exbit_model::data::Preprocess;
 use exbit_model::{Activation, NodeId, Op, Pool, ValueId, Window};
 
 use crate::prepare::{Network, Stage, StageKind};
 use crate::quantized::{Quantized, QuantizedLayer, affine_layer, conv_shape};
+
+/// How the pixels that `preprocess` gives enter a Program.
+pub fn input_of(preprocess: &Preprocess) -> Input {
+    let (scale, shift) = preprocess.affine();
+    Input {
+        scale,
+        shift,
+        preprocess: preprocess.to_toml(),
+    }
+}
 
 /// The Program of `network` with the numbers of `quantized`; pixels enter through `input`.
 ///

@@ -1,10 +1,10 @@
 //! A training run as a page: its curves, and how the bits of each layer moved.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::frame::{Frame, px};
 use super::lines::{self, Line};
-use super::{POLICY, figure};
+use super::{figure, page};
 use crate::learn::Record;
 use crate::report::number::{bops, seconds};
 use crate::report::training::Training;
@@ -12,38 +12,23 @@ use crate::report::training::Training;
 impl Training {
     /// The run as an HTML page in one file.
     pub fn to_html(&self) -> String {
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta http-equiv="Content-Security-Policy" content=(POLICY);
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (self.network) ", trained" }
-                    style { (PreEscaped(include_str!("page.css"))) }
-                }
-                body {
-                    main {
-                        (header(self))
-                        div.pairs {
-                            (curves(self, "Held-out accuracy", "held-out images right, %", |r| &r.held_out))
-                            (curves(self, "Training accuracy", "training images right, %", |r| &r.train))
-                            (curves(self, "Loss", "mean loss, nats", |r| &r.loss))
-                            (cost(self))
-                            (bits("Bits of weights", self, |r| &r.weight_bits))
-                            (bits("Bits of what layers read", self, |r| &r.activation_bits))
-                        }
-                        section {
-                            h2 { "How this was made" }
-                            @if !self.command.is_empty() { pre { code { (self.command) } } }
-                            pre { code { (self.recipe) } }
-                        }
-                    }
-                }
+        let body = html! {
+            (header(self))
+            div.pairs {
+                (curves(self, "Held-out accuracy", "held-out images right, %", |r| &r.held_out))
+                (curves(self, "Training accuracy", "training images right, %", |r| &r.train))
+                (curves(self, "Loss", "mean loss, nats", |r| &r.loss))
+                (cost(self))
+                (bits("Bits of weights", self, |r| &r.weight_bits))
+                (bits("Bits of what layers read", self, |r| &r.activation_bits))
+            }
+            section {
+                h2 { "How this was made" }
+                @if !self.command.is_empty() { pre { code { (self.command) } } }
+                pre { code { (self.recipe) } }
             }
         };
-        page.into_string()
+        page(&format!("{}, trained", self.network), &body)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Tables};
-use crate::file::read_text;
+use crate::file::read_parsed;
 use crate::sensitivity::{Metric, Sensitivity};
 use crate::{Error, ErrorKind, Result};
 
@@ -47,10 +47,7 @@ impl Tables {
     /// # Errors
     /// `Io` when the file cannot be read, otherwise as [`Tables::parse`].
     pub fn read(path: &Path) -> Result<Self> {
-        let place = || path.display().to_string();
-        let text = read_text(path, LONGEST)
-            .map_err(|e| Error::new(ErrorKind::Io, place(), e.to_string()))?;
-        Self::parse(&text).map_err(|e| Error::new(e.kind(), place(), e.to_string()))
+        read_parsed(path, LONGEST, Self::parse)
     }
 
     /// The tables that `text` has.

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use exbit::report::Report;
 use exbit::{Options, Samples};
-use exbit_engine::Input;
 use exbit_model::data::{DataSet, Preprocess};
 use exbit_model::onnx;
 use serde::Serialize;
@@ -62,12 +61,7 @@ pub(crate) fn run(args: &Demo, progress: &Progress) -> Result<Answer, Failure> {
         preprocess: &preprocess,
         indices: (0..set.len()).collect(),
     };
-    let (scale, shift) = preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: preprocess.to_toml(),
-    };
+    let input = exbit::input_of(&preprocess);
     let mut options = Options::default();
     options.request.budgets.push(BUDGET.parse()?);
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);

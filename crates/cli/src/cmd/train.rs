@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use exbit::exits::Calibration;
 use exbit::learn::{Event, Method, Recipe, Record, Run, Teacher, TeacherNetwork};
-use exbit_engine::{Input, Session};
+use exbit_engine::Session;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, Split};
 use serde::Serialize;
@@ -248,12 +248,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
         put(&args.output, &bytes)?;
         return Ok(None);
     }
-    let (scale, shift) = preprocess.affine();
-    let input = Input {
-        scale,
-        shift,
-        preprocess: preprocess.to_toml(),
-    };
+    let input = exbit::input_of(preprocess);
     let mut program = run.program(input)?;
     let left = match program.exits.is_empty() {
         true => None,
