@@ -1,16 +1,16 @@
 # check: everything before a commit, the tests on each instruction set. fix: what tools can mend. test: as in the README.
 # real: every figure on real data, hours; needs ../shared (see lab/).
-.PHONY: check fix test docs real suite-avx2 suite-scalar miri valgrind
+.PHONY: check fix test docs real suite-avxvnni suite-avx2 suite-scalar miri valgrind
 
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
-	$(MAKE) suite-avx2 suite-scalar
+	$(MAKE) suite-avxvnni suite-avx2 suite-scalar
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # The tests of everything that runs kernels, on slower instructions than this CPU's fastest.
-suite-avx2 suite-scalar: suite-%:
+suite-avxvnni suite-avx2 suite-scalar: suite-%:
 	@if EXBIT_ISA=$* cargo run --quiet -p exbit-engine --example isa; \
 	then EXBIT_ISA=$* cargo test -p exbit-engine -p exbit; \
 	else echo "THE TESTS DID NOT RUN ON $*: this CPU does not have it" >&2; fi

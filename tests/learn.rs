@@ -171,6 +171,27 @@ fn exits_stand_where_everything_goes_through() {
     let exit = with.exits()[0];
     assert_eq!(with.value(exit).name, "exit1.fc");
     assert!(exit < with.output());
+    for share in [0.0, 0.5, 1.0] {
+        let with = attach(&model, &[Position::Share(share)], Head::Tower, 1).unwrap();
+        let shape = |v: ValueId| &with.value(v).shape;
+        let wide = with
+            .nodes()
+            .iter()
+            .rfind(|n| n.name.starts_with("exit1.relu"));
+        let last = model.nodes().iter().rfind(|n| n.name.ends_with("relu"));
+        let (wide, last) = (
+            shape(wide.unwrap().output),
+            model.value(last.unwrap().output),
+        );
+        assert_eq!(
+            wide[0], last.shape[0],
+            "at {share}: as wide as the network's end"
+        );
+        assert!(
+            wide[1] <= last.shape[1],
+            "at {share}: as small as the network's end"
+        );
+    }
     let twice = [Position::Share(0.5), Position::Name("a.relu".into())];
     let error = attach(&model, &twice, Head::Pool, 1)
         .unwrap_err()

@@ -54,6 +54,10 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
     }
     let places = places(model, positions)?;
     let answer = model.value(model.output()).shape.clone();
+    let shapes = model.values().iter().rev().map(|v| &v.shape[..]);
+    let three = |shape: &[usize]| <[usize; 3]>::try_from(shape).ok();
+    let last = shapes.filter_map(three).find(|s| s[1] * s[2] > 1);
+    let last = last.unwrap_or([1; 3]);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let input = model.value(model.input());
     let mut out = Model::new(model.name(), input.name.clone(), input.shape.clone());
@@ -65,13 +69,9 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
         if places.contains(&node.output) {
             let name = format!("exit{}", exits.len() + 1);
             let at = renamed[node.output.0];
-            exits.push(push_head(
-                &mut out,
-                &name,
-                at,
-                (head, &answer),
-                &mut random,
-            )?);
+            let steps = convolutions(&out, at, head, last);
+            let of = (&steps[..], &answer[..]);
+            exits.push(push_head(&mut out, &name, at, of, &mut random)?);
         }
     }
     out.set_output(renamed[model.output().0]);
@@ -122,24 +122,24 @@ fn push_head(
     model: &mut Model,
     name: &str,
     from: ValueId,
-    (head, answer): (Head, &[usize]),
+    (convolutions, answer): (&[Step], &[usize]),
     random: &mut ChaCha8Rng,
 ) -> Result<ValueId> {
-    let channels = model.value(from).shape[0];
     let classes = answer.iter().product();
-    let stride = match head {
-        Head::Conv => Some(1),
-        Head::Strided => Some(2),
-        Head::Pool => None,
-    };
     let mut at = from;
-    if let Some(stride) = stride {
+    let mut channels = model.value(from).shape[0];
+    for (i, step) in convolutions.iter().enumerate() {
+        let number = match convolutions.len() {
+            1 => String::new(),
+            _ => format!("{}", i + 1),
+        };
         let conv = Op::Conv(Conv {
-            weight: drawn(&[channels, channels, 3, 3], random)?,
+            weight: drawn(&[step.channels, channels, 3, 3], random)?,
             bias: None,
-            window: Window::square(3, stride, 1),
+            window: Window::square(3, step.stride, 1),
             groups: 1,
         });
+        channels = step.channels;
         let norm = Op::BatchNorm(BatchNorm {
             gamma: vec![1.0; channels],
             beta: vec![0.0; channels],
@@ -147,13 +147,10 @@ fn push_head(
             var: vec![1.0; channels],
             eps: 1e-5,
         });
-        at = model.push(format!("{name}.conv"), conv, &[at])?;
-        at = model.push(format!("{name}.bn"), norm, &[at])?;
-        at = model.push(
-            format!("{name}.relu"),
-            Op::Activation(Activation::Relu),
-            &[at],
-        )?;
+        let relu = Op::Activation(Activation::Relu);
+        at = model.push(format!("{name}.conv{number}"), conv, &[at])?;
+        at = model.push(format!("{name}.bn{number}"), norm, &[at])?;
+        at = model.push(format!("{name}.relu{number}"), relu, &[at])?;
     }
     at = model.push(format!("{name}.pool"), Op::GlobalAvgPool, &[at])?;
     let flat = Op::Reshape {
@@ -170,6 +167,44 @@ fn push_head(
     }
     let shape = answer.to_vec();
     Ok(model.push(format!("{name}.answer"), Op::Reshape { shape }, &[at])?)
+}
+
+/// A 3x3 convolution of a head.
+struct Step {
+    stride: usize,
+    channels: usize,
+}
+
+/// The convolutions of a head at `from`; `last` are the channels and sides that the
+/// network itself ends in.
+fn convolutions(model: &Model, from: ValueId, head: Head, last: [usize; 3]) -> Vec<Step> {
+    let shape = &model.value(from).shape;
+    let [mut channels, mut h, mut w] = [shape[0], shape[1], shape[2]];
+    match head {
+        Head::Pool => Vec::new(),
+        Head::Conv => vec![Step {
+            stride: 1,
+            channels,
+        }],
+        Head::Strided => vec![Step {
+            stride: 2,
+            channels,
+        }],
+        Head::Tower => {
+            let mut steps = Vec::new();
+            while steps.is_empty() || h * w > last[1] * last[2] {
+                if h * w > last[1] * last[2] {
+                    channels = (2 * channels).min(last[0].max(channels));
+                }
+                steps.push(Step {
+                    stride: 2,
+                    channels,
+                });
+                (h, w) = (h.div_ceil(2), w.div_ceil(2));
+            }
+            steps
+        }
+    }
 }
 
 /// Uniform with the variance that ReLU keeps (He et al. 2015).

@@ -30,6 +30,11 @@ pub enum Head {
     Strided,
     /// Mean over positions, Linear.
     Pool,
+    /// As many 3x3 convolutions of stride 2 as the network itself still has halvings of its sides to
+    /// go, at least one, each of these to twice the channels, with BatchNorm and ReLU; mean, Linear.
+    /// What an early exit lacks is a wide view and many channels; this is the shortest way there
+    /// (our own).
+    Tower,
 }
 
 /// Where an exit stands.

@@ -16,7 +16,7 @@ use crate::micro::Micro;
 #[cfg(target_arch = "x86_64")]
 use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{Avx2, Avx512Vnni, Ones};
+use crate::x86::{Avx2, Avx512Vnni, AvxVnni, Ones};
 use crate::{ConvShape, Epilogue, Grid, Isa, Target, scalar};
 
 /// A convolution, ready to run.
@@ -100,6 +100,8 @@ impl PackedConv {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => draft.avx2(token),
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni(token) => draft.avxvnni(token),
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni(token) => draft.avx512vnni(token),
         };
         Self { shape, kernel }
@@ -161,6 +163,23 @@ impl Draft<'_> {
             self.dense(low)
         } else {
             self.dense(token.wide())
+        }
+    }
+
+    fn avxvnni(self, token: AvxVnni) -> Arc<dyn Prepared> {
+        let levels = self.grid.bits.levels();
+        if self.shape.is_depthwise() {
+            return self.depthwise(token.avx2);
+        }
+        match Look::new(
+            token.avx2,
+            AvxVnni::LOOKS,
+            &self.shape,
+            levels,
+            self.weights,
+        ) {
+            Some(look) => self.dense(look),
+            None => self.dense(token),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which instructions the kernels use: the one place that asks the CPU.
 
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{Avx2, Avx512Vnni};
+use crate::x86::{Avx2, Avx512Vnni, AvxVnni};
 
 /// A set of instructions that this CPU has: it can only be got from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Level {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(AvxVnni),
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512Vnni),
 }
@@ -27,6 +29,7 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             all.extend(Avx512Vnni::detect().map(|token| Isa(Level::Avx512Vnni(token))));
+            all.extend(AvxVnni::detect().map(|token| Isa(Level::AvxVnni(token))));
             all.extend(Avx2::detect().map(|token| Isa(Level::Avx2(token))));
         }
         all.push(Self::SCALAR);
@@ -43,12 +46,14 @@ impl Isa {
         Self::present().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `scalar`, `avx2` or `avx512vnni`.
+    /// `scalar`, `avx2`, `avxvnni` or `avx512vnni`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni(_) => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni(_) => "avx512vnni",
         }
@@ -62,6 +67,8 @@ impl Isa {
             Level::Scalar => work(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(token) => token.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni(token) => token.avx2.run(work),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni(token) => token.run(work),
         }
@@ -79,6 +86,8 @@ pub fn peak(isa: Isa, rounds: usize) -> u64 {
         }
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) => token.peak(rounds),
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni(token) => token.peak(rounds),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Vnni(token) => token.peak(rounds),
     }

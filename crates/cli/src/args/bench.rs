@@ -12,7 +12,7 @@ use super::{Preprocessing, Threads};
 ///
 /// Calls it again and again with a batch of random images and prints the times that 10, 50 and
 /// 90 percent of the calls stay within: of a whole call, from pixels to logits. Set EXBIT_ISA to
-/// scalar, avx2 or avx512vnni to run a Program on other instructions than the fastest.
+/// scalar, avx2, avxvnni or avx512vnni to run a Program on other instructions than the fastest.
 ///
 /// Where images leave a network early, noise says nothing of when: a network with exits runs to its
 /// end, unless --data gives it images. These leave by its policy, and run to the end in turns with

@@ -23,7 +23,7 @@ A recipe is a TOML file; every key may be left out:
   target_bops = 0.381e9    # bit-operations to the end of the network that the search aims at
   penalty = 0.7            # of |BOPs / target - 1|
   exits = [0.33, 0.56]     # shares of the MACs, or names of nodes
-  head = \"conv\"            # what an exit consists of: conv, strided, pool
+  head = \"conv\"            # what an exit consists of: conv, strided, tower, pool
   mask = true              # the exits' gradient only where its sign is the final one's
   epochs = { warm = 2, search = 8, settle = 20 }
   batch = 128

@@ -155,6 +155,17 @@ pub(super) fn load_ps(lanes: &[f32; 8]) -> __m256 {
     unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
 }
 
+/// 64 weights.
+///
+/// # Safety
+/// 64 bytes must be readable at `bytes`.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn load_pair(bytes: *const __m256i) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [_mm256_loadu_si256(bytes), _mm256_loadu_si256(bytes.add(1))] }
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn store(lanes: &mut [i32; 8], value: __m256i) {

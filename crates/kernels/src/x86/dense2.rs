@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Avx2, load, put};
+use super::avx2::{Avx2, load, load_pair, put};
 use crate::micro::{BLOCK, Job, Micro, Out, put_four};
 
 /// Products of 16 bits.
@@ -297,13 +297,4 @@ unsafe fn load_widened(bytes: *const __m128i) -> [__m256i; 2] {
     // SAFETY: the caller's promise.
     let (low, high) = unsafe { (_mm_loadu_si128(bytes), _mm_loadu_si128(bytes.add(1))) };
     [_mm256_cvtepi8_epi16(low), _mm256_cvtepi8_epi16(high)]
-}
-
-/// # Safety
-/// 64 bytes must be readable at `bytes`.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn load_pair(bytes: *const __m256i) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
-    unsafe { [_mm256_loadu_si256(bytes), _mm256_loadu_si256(bytes.add(1))] }
 }

@@ -7,6 +7,7 @@
 
 mod avx2;
 mod avx512vnni;
+mod avxvnni;
 mod bits512;
 mod dense2;
 mod depthwise2;
@@ -16,4 +17,5 @@ mod look512;
 
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
+pub(crate) use avxvnni::AvxVnni;
 pub(crate) use bits512::Ones;
