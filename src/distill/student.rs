@@ -106,6 +106,7 @@ impl Student {
         let wanted = Wanted {
             parameters: true,
             values: Vec::new(),
+            rounded: false,
         };
         let cotangent = [vec![(model.output(), seed)]];
         let gradients = backward(model, &tape, &cotangent, &wanted).remove(0);

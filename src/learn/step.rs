@@ -75,6 +75,7 @@ pub(crate) fn step(
     let wanted = Wanted {
         parameters: true,
         values: Vec::new(),
+        rounded: true,
     };
     let found = backward(model, &tape, &cotangents, &wanted);
     let mut gradient = parameters.gradient(graph, &found[0]);

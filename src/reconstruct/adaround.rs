@@ -117,6 +117,7 @@ pub(super) fn descend(
         let wanted = Wanted {
             parameters: true,
             values: Vec::new(),
+            rounded: false,
         };
         let cotangent = [vec![(rounded.output(), seed)]];
         let gradients = backward(rounded, &tape, &cotangent, &wanted).remove(0);

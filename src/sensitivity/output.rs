@@ -99,6 +99,7 @@ fn walk(
     let wanted = Wanted {
         parameters: false,
         values,
+        rounded: false,
     };
     let gradients = backward(model, &tape, &seeds, &wanted).remove(0);
     (tape, gradients)

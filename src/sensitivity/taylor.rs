@@ -169,6 +169,7 @@ fn gradients(
     let wanted = Wanted {
         parameters: true,
         values: sites.to_vec(),
+        rounded: false,
     };
     let gradients = backward(model, &tape, &seeds, &wanted).remove(0);
     let weight = |&id: &NodeId| {

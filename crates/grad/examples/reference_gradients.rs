@@ -89,6 +89,7 @@ fn step(model: &Model, tape: &Tape, labels: &[usize]) -> (Vec<f32>, Gradients) {
     let wanted = Wanted {
         parameters: true,
         values: vec![],
+        rounded: false,
     };
     let gradients = backward(model, tape, &[vec![(model.output(), seed)]], &wanted).remove(0);
     (losses, gradients)

@@ -73,6 +73,7 @@ fn measure(model: &Model, images: usize, mode: Mode) {
         let wanted = Wanted {
             parameters: true,
             values: vec![],
+            rounded: false,
         };
         backward(model, &tape, &[vec![(model.output(), seed)]], &wanted)
     };

@@ -31,6 +31,9 @@ pub struct Wanted {
     pub parameters: bool,
     /// Those of these values.
     pub values: Vec<ValueId>,
+    /// Whether convolutions may round what they multiply to bfloat16, and sum in floats, where the
+    /// CPU has instructions for that: in about half of the time, to 8 bits of precision.
+    pub rounded: bool,
 }
 
 /// The gradient of one node's parameters, summed over images, each as long as the parameter.

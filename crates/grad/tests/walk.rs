@@ -91,6 +91,7 @@ fn gradients_of_a_graph_are_its_slopes() {
         let wanted = Wanted {
             parameters: true,
             values: vec![],
+            rounded: false,
         };
         let found = &backward(&model, &tape, std::slice::from_ref(&seeds), &wanted)[0];
         let got = flat(&model, found);
@@ -140,6 +141,7 @@ fn two_losses_in_one_walk_are_two_walks() {
         let wanted = Wanted {
             parameters: true,
             values: vec![model.input(), INNER],
+            rounded: false,
         };
         let both = backward(&model, &tape, &losses, &wanted);
         for (loss, found) in losses.iter().zip(&both) {
@@ -160,6 +162,7 @@ fn what_a_loss_does_not_reach_is_zero() {
     let wanted = Wanted {
         parameters: true,
         values: vec![model.output()],
+        rounded: false,
     };
     let found = &backward(&model, &tape, &[early], &wanted)[0];
     assert_eq!(found.value(model.output()), Some([0.0; 5].as_slice()));
@@ -192,6 +195,7 @@ fn a_batch_is_the_sum_of_its_images() {
         let wanted = Wanted {
             parameters: true,
             values: vec![model.input()],
+            rounded: false,
         };
         let tape = forward(&model, &x, images, Mode::Eval);
         let loss = seeds(&model, images, 2);
@@ -244,6 +248,7 @@ fn bits_do_not_depend_on_threads() {
             let wanted = Wanted {
                 parameters: true,
                 values: vec![model.input()],
+                rounded: false,
             };
             let found = backward(&model, &tape, &[seeds(&model, images, 3)], &wanted).remove(0);
             (
@@ -286,6 +291,7 @@ fn no_images_are_no_work() {
     let wanted = Wanted {
         parameters: true,
         values: vec![],
+        rounded: false,
     };
     let found = backward(&model, &tape, &[vec![(model.output(), vec![])]], &wanted);
     assert!(flat(&model, &found[0]).iter().all(|&g| g == 0.0));

@@ -1,6 +1,7 @@
 //! Float matrix product on one thread: a safe front of the `gemm` crate, whose own entry takes
 //! raw pointers. Callers split work over threads themselves, by image.
 
+pub mod bf16;
 mod isa;
 pub mod lanes;
 pub mod shifted;

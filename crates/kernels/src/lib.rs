@@ -36,7 +36,7 @@ pub use conv::{PackedConv, Scratch};
 pub use elementwise::{add, average_pool, max_pool};
 pub use epilogue::{Epilogue, Finish, magnitude};
 #[cfg(feature = "float")]
-pub use float::{Matrix, MatrixMut, gemm, lanes, shifted};
+pub use float::{Matrix, MatrixMut, bf16, gemm, lanes, shifted};
 pub use isa::{Isa, peak};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round, pixel_table, regrid_table};

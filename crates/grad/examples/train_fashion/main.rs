@@ -92,6 +92,7 @@ fn step(
     let wanted = Wanted {
         parameters: true,
         values: vec![],
+        rounded: false,
     };
     let seeds = vec![(model.output(), seed)];
     let gradients = backward(model, tape, &[seeds], &wanted);

@@ -222,6 +222,7 @@ impl<'w, 'a> BlockWork<'w, 'a> {
         let mut wants = Wants {
             dxs: &mut dxs,
             parameters: &mut self.parameters[own],
+            rounded: walk.wanted.rounded,
         };
         let dys: Vec<&[f32]> = outs.iter().map(Slot::read).collect();
         let seen = Seen {

@@ -10,6 +10,9 @@
 //!
 //! A 1x1 convolution of stride 1 needs no laying out: its planes are rows as they stand.
 
+mod rounded;
+
+use exbit_kernels::bf16::Bf16;
 use exbit_kernels::lanes::sums;
 use exbit_kernels::shifted::{ROUND, Rows, Shifts, Term, dots, product};
 use exbit_model::Conv;
@@ -116,16 +119,19 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
         return backward_direct(op, &e, seen, dys, wants);
     }
     let layout = Layout::new(&op.window, e.input, e.output, seen.images);
+    if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
+        wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
+    }
+    if let Some(bf16) = Bf16::detect().filter(|_| wants.rounded) {
+        return rounded::backward(bf16, op, &e, seen, dys, wants);
+    }
     let rows: Vec<usize> = forward_terms(&e, &layout)
         .iter()
         .map(|term| term.b)
         .collect();
-    let terms = backward_terms(&e, &layout);
+    let terms = backward_terms(&e, e.cout, &layout);
     let mut x = take(e.cin * layout.phases.len() * layout.len);
     let mut dy = take(e.cout * layout.len);
-    if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
-        wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
-    }
     for group in 0..e.groups {
         if !wants.parameters.is_empty() {
             put_input(&e, &layout, group, seen.xs[0], &mut x);
@@ -139,7 +145,15 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
             }
             if let Some(dx) = &mut wants.dxs[0][c] {
                 let dx = &mut dx[group * e.cin * e.in_plane()..];
-                input_gradient(weight(op, &e, group), &e, &layout, (&terms, &dy), dx);
+                put_gradient(&e, &layout, dx, |phase, laid| {
+                    let shifts = Shifts {
+                        data: &dy,
+                        terms: &terms[phase],
+                        len: layout.inputs(),
+                    };
+                    let weight = Rows::new(weight(op, &e, group), e.cin, e.taps);
+                    product(laid, &[], weight, shifts);
+                });
             }
         }
     }
@@ -160,10 +174,15 @@ fn bias<'a>(op: &'a Conv, e: &Extents, group: usize) -> &'a [f32] {
 /// Every phase of every input channel of a group, laid out.
 fn put_input(e: &Extents, layout: &Layout, group: usize, x: &[f32], planes: &mut [f32]) {
     for (i, plane) in planes.chunks_exact_mut(layout.len).enumerate() {
-        let (c, phase) = (i / layout.phases.len(), i % layout.phases.len());
-        let x = &x[(group * e.cin + c) * e.in_plane()..];
-        layout.put_phase(layout.phases[phase], x, e.in_len(), plane);
+        input_phase(e, layout, group, i, x, plane);
     }
+}
+
+/// Plane `i` of those: a phase of an input channel.
+fn input_phase(e: &Extents, layout: &Layout, group: usize, i: usize, x: &[f32], plane: &mut [f32]) {
+    let (c, phase) = (i / layout.phases.len(), i % layout.phases.len());
+    let x = &x[(group * e.cin + c) * e.in_plane()..];
+    layout.put_phase(layout.phases[phase], x, e.in_len(), plane);
 }
 
 /// Every output channel of a group, laid out.
@@ -187,10 +206,11 @@ fn forward_terms(e: &Extents, layout: &Layout) -> Vec<Term> {
     terms
 }
 
-/// For each phase, the row of every weight of an input channel among the planes of the output.
-fn backward_terms(e: &Extents, layout: &Layout) -> Vec<Vec<Term>> {
+/// For each phase, the row of every weight of an input channel among the planes of the output, of
+/// which there are `planes`.
+fn backward_terms(e: &Extents, planes: usize, layout: &Layout) -> Vec<Vec<Term>> {
     let mut terms = vec![Vec::new(); layout.phases.len()];
-    for o in 0..e.cout {
+    for o in 0..planes {
         for (t, tap) in layout.taps.iter().enumerate() {
             let b = (o * layout.len + layout.lead).wrapping_add_signed(-tap.shift);
             terms[tap.phase].push(Term {
@@ -202,25 +222,17 @@ fn backward_terms(e: &Extents, layout: &Layout) -> Vec<Vec<Term>> {
     terms
 }
 
-/// The gradient of a group's input, from that of its output laid out: `(terms, dy)`.
-fn input_gradient(
-    weight: &[f32],
+/// The gradient of a group's input: `make` puts the rows of each phase, laid out.
+fn put_gradient(
     e: &Extents,
     layout: &Layout,
-    (terms, dy): (&[Vec<Term>], &[f32]),
     dx: &mut [f32],
+    make: impl Fn(usize, Rows<&mut [f32]>),
 ) {
-    let len = layout.inputs();
-    let stride = len.next_multiple_of(ROUND);
+    let stride = layout.inputs().next_multiple_of(ROUND);
     let mut laid = take(e.cin * stride);
-    for (phase, terms) in layout.phases.iter().zip(terms) {
-        let c = Rows::new(&mut *laid, e.cin, stride);
-        let shifts = Shifts {
-            data: dy,
-            terms,
-            len,
-        };
-        product(c, &[], Rows::new(weight, e.cin, e.taps), shifts);
+    for (i, phase) in layout.phases.iter().enumerate() {
+        make(i, Rows::new(&mut *laid, e.cin, stride));
         for (c, laid) in laid.chunks_exact(stride).enumerate() {
             layout.get_phase(*phase, laid, &mut dx[c * e.in_plane()..], e.in_len());
         }

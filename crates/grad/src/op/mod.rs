@@ -64,6 +64,8 @@ pub(crate) struct Seen<'a> {
 pub(crate) struct Wants<'a, 'b> {
     pub(crate) dxs: &'a mut [Vec<Option<&'b mut [f32]>>],
     pub(crate) parameters: &'a mut [NodeGradient],
+    /// Whether factors may be rounded to bfloat16.
+    pub(crate) rounded: bool,
 }
 
 impl Wants<'_, '_> {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is fused here, and sums run over fixed lanes, so every level gives the same bits.
 
+use super::bf16::{Half, Pair, nearest};
 use super::isa::Level;
 
 /// Defines a function whose body is compiled for each [`Level`] and chosen at the call.
@@ -56,6 +57,20 @@ for_each_level! {
     /// `y[i] = f(y[i], x[i])`, as far as both reach.
     pub fn update [F: Fn(f32, f32) -> f32] (y: &mut [f32], x: &[f32], f: F) -> () {
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(*y, x));
+    }
+}
+
+for_each_level! {
+    /// `y[i]` is `x[i]` as a bfloat16, as far as both reach.
+    pub fn halves [] (y: &mut [Half], x: &[f32]) -> () {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = nearest(x));
+    }
+}
+
+for_each_level! {
+    /// `y[i]` is `a[i]` beside `b[i]`, as bfloat16, as far as all reach.
+    pub fn pairs [] (y: &mut [Pair], a: &[f32], b: &[f32]) -> () {
+        y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = [nearest(a), nearest(b)]);
     }
 }
 

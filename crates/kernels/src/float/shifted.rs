@@ -13,11 +13,11 @@ mod product;
 #[cfg(test)]
 mod tests;
 
-pub use dots::dots;
-pub use product::product;
+pub use dots::{dots, dots_halves};
+pub use product::{product, product_pairs};
 
 /// What the positions of a row are rounded up to: buffers must have room for it.
-pub const ROUND: usize = 16;
+pub const ROUND: usize = 32;
 
 /// One term of a [`product`]: a column of the left factor and the row that it multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl<T> Rows<T> {
         }
     }
 
-    /// Whether rows of `n` floats, the first at `start`, lie in `len` floats.
+    /// Whether rows of `n` entries, the first at `start`, lie in `len`.
     fn fit(&self, start: usize, n: usize, len: usize) -> bool {
         let last = self.count.saturating_sub(1).checked_mul(self.stride);
         last.and_then(|at| at.checked_add(start)?.checked_add(n))
@@ -57,11 +57,11 @@ impl<T> Rows<T> {
     }
 }
 
-/// The right factor of a [`product`]: rows of `len` floats (rounded up to [`ROUND`]) in `data`.
+/// The right factor of a [`product`]: rows of `len` entries (rounded up to [`ROUND`]) in `data`.
 #[derive(Clone, Copy, Debug)]
-pub struct Shifts<'a> {
+pub struct Shifts<'a, T = f32> {
     /// The buffer.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Where each row begins, and what it is multiplied with.
     pub terms: &'a [Term],
     /// Positions of a row.

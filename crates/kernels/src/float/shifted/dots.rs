@@ -8,7 +8,10 @@
 use std::ops::Range;
 
 use super::{ROUND, Rows};
+use crate::float::bf16::{Bf16, Half};
 use crate::float::isa::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::float::vector::Halves;
 use crate::float::vector::Vector;
 
 /// `d[m][k] += sum_p y[m][p] b[rows[k] + p]` for `p` below `n` rounded up to [`ROUND`]; row `m` of
@@ -21,6 +24,20 @@ pub fn dots(d: &mut [f32], y: Rows<&[f32]>, b: &[f32], rows: &[usize], n: usize)
     dots_on(Level::best(), d, y, b, rows, n);
 }
 
+/// The same with halves on both sides.
+///
+/// # Panics
+/// As [`dots`].
+pub fn dots_halves(_: Bf16, d: &mut [f32], y: Rows<&[Half]>, b: &[Half], rows: &[usize], n: usize) {
+    let dots = Dots::new(d, y, b, rows, n);
+    // SAFETY: `Dots::new` has checked its promises; the token proves that the CPU has the
+    // instructions.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        dots_bf16(dots);
+    }
+}
+
 pub(super) fn dots_on(
     level: Level,
     d: &mut [f32],
@@ -29,23 +46,8 @@ pub(super) fn dots_on(
     rows: &[usize],
     n: usize,
 ) {
-    let n = n.next_multiple_of(ROUND);
-    assert_eq!(d.len(), y.count * rows.len(), "rows of d");
-    let furthest = rows.iter().max().copied().unwrap_or(0);
-    assert!(
-        furthest.checked_add(n).is_some_and(|end| end <= b.len()),
-        "rows of b"
-    );
-    assert!(y.fit(0, n, y.data.len()), "rows of y");
-    let y = Rows::new(y.data.as_ptr(), y.count, y.stride);
-    let dots = Dots {
-        d: d.as_mut_ptr(),
-        y,
-        b: b.as_ptr(),
-        rows,
-        n,
-    };
-    // SAFETY: the asserts above are the promises of `Dots`; `level` is this CPU's.
+    let dots = Dots::new(d, y, b, rows, n);
+    // SAFETY: `Dots::new` has checked its promises; `level` is this CPU's.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
@@ -58,39 +60,64 @@ pub(super) fn dots_on(
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
+unsafe fn dots_bf16(dots: Dots<Half>) {
+    // SAFETY: the caller's promise, and this function's features.
+    unsafe { dots.run::<Halves, 8, 3>() }
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn dots_avx512(dots: Dots) {
+unsafe fn dots_avx512(dots: Dots<f32>) {
     // SAFETY: the caller's promise, and this function's features.
     unsafe { dots.run::<std::arch::x86_64::__m512, 8, 3>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dots_avx2(dots: Dots) {
+unsafe fn dots_avx2(dots: Dots<f32>) {
     // SAFETY: the caller's promise, and this function's features.
     unsafe { dots.run::<std::arch::x86_64::__m256, 4, 3>() }
 }
 
-/// The arguments of [`dots`], checked: every row of `b` and `y` holds `n` floats, a multiple of
+/// The arguments of [`dots`], checked: every row of `b` and `y` holds `n` entries, a multiple of
 /// [`ROUND`], and `d` a row for each of `y`'s.
-struct Dots<'a> {
+struct Dots<'a, T> {
     d: *mut f32,
-    y: Rows<*const f32>,
-    b: *const f32,
+    y: Rows<*const T>,
+    b: *const T,
     rows: &'a [usize],
     n: usize,
 }
 
-/// Floats of a row that are summed at once: the rows of a tile then stay in the nearest cache.
+/// Entries of a row that are summed at once: the rows of a tile then stay in the nearest cache.
 const RUN: usize = 640;
 
-impl Dots<'_> {
+impl<'a, T: Copy> Dots<'a, T> {
+    fn new(d: &'a mut [f32], y: Rows<&'a [T]>, b: &'a [T], rows: &'a [usize], n: usize) -> Self {
+        let n = n.next_multiple_of(ROUND);
+        assert_eq!(d.len(), y.count * rows.len(), "rows of d");
+        let furthest = rows.iter().max().copied().unwrap_or(0);
+        assert!(
+            furthest.checked_add(n).is_some_and(|end| end <= b.len()),
+            "rows of b"
+        );
+        assert!(y.fit(0, n, y.data.len()), "rows of y");
+        Self {
+            d: d.as_mut_ptr(),
+            y: Rows::new(y.data.as_ptr(), y.count, y.stride),
+            b: b.as_ptr(),
+            rows,
+            n,
+        }
+    }
+
     /// All of it, in tiles of `MR` by `KR` sums.
     ///
     /// # Safety
     /// The promises of the type, and of [`Vector`].
     #[inline(always)]
-    unsafe fn run<V: Vector, const MR: usize, const KR: usize>(&self) {
+    unsafe fn run<V: Vector<Item = T>, const MR: usize, const KR: usize>(&self) {
         let run = self
             .n
             .div_ceil(self.n.div_ceil(RUN).max(1))
@@ -116,7 +143,7 @@ impl Dots<'_> {
     }
 
     #[inline(always)]
-    unsafe fn rows<V: Vector, const MR: usize, const KR: usize>(
+    unsafe fn rows<V: Vector<Item = T>, const MR: usize, const KR: usize>(
         &self,
         m: usize,
         run: Range<usize>,
@@ -136,7 +163,7 @@ impl Dots<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<V: Vector, const MR: usize, const KR: usize>(
+    unsafe fn tile<V: Vector<Item = T>, const MR: usize, const KR: usize>(
         &self,
         m: usize,
         k: usize,
@@ -144,7 +171,7 @@ impl Dots<'_> {
     ) {
         // SAFETY: as `rows`.
         unsafe {
-            let mut sums = [[V::splat(0.0); 8]; KR];
+            let mut sums = [[V::all(0.0); 8]; KR];
             let mut b = [self.b; KR];
             for j in 0..KR {
                 b[j] = self.b.add(*self.rows.get_unchecked(k + j));
@@ -152,7 +179,7 @@ impl Dots<'_> {
             let y = self.y.data.add(m * self.y.stride);
             let mut p = run.start;
             while p < run.end {
-                let mut x = [V::splat(0.0); KR];
+                let mut x = [V::all(0.0); KR];
                 for j in 0..KR {
                     x[j] = V::load(b[j].add(p));
                 }

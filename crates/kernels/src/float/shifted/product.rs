@@ -6,7 +6,10 @@
 )]
 
 use super::{ROUND, Rows, Shifts, Term};
+use crate::float::bf16::{Bf16, Pair};
 use crate::float::isa::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::float::vector::Pairs;
 use crate::float::vector::Vector;
 
 /// `c[m][p] = start[m] + sum_k a[m][k] b[k][p]` for every position `p`, rounded up to [`ROUND`],
@@ -19,6 +22,26 @@ pub fn product(c: Rows<&mut [f32]>, start: &[f32], a: Rows<&[f32]>, b: Shifts<'_
     product_on(Level::best(), c, start, a, b);
 }
 
+/// The same with pairs on both sides: each is a product of two and their sum.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_pairs(
+    _: Bf16,
+    c: Rows<&mut [f32]>,
+    start: &[f32],
+    a: Rows<&[Pair]>,
+    b: Shifts<'_, Pair>,
+) {
+    let product = Product::new(c, start, a, b);
+    // SAFETY: `Product::new` has checked its promises; the token proves that the CPU has the
+    // instructions.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        product_bf16(product);
+    }
+}
+
 pub(super) fn product_on(
     level: Level,
     c: Rows<&mut [f32]>,
@@ -26,29 +49,8 @@ pub(super) fn product_on(
     a: Rows<&[f32]>,
     b: Shifts<'_>,
 ) {
-    let (terms, n) = (b.terms, b.len.next_multiple_of(ROUND));
-    assert_eq!(a.count, c.count, "rows of a product");
-    let furthest = |of: fn(&Term) -> usize| terms.iter().map(of).max().unwrap_or(0);
-    assert!(
-        a.fit(furthest(|t| t.a), 1, a.data.len()) || terms.is_empty(),
-        "rows of a"
-    );
-    assert!(
-        furthest(|t| t.b)
-            .checked_add(n)
-            .is_some_and(|end| end <= b.data.len()),
-        "rows of b"
-    );
-    assert!(c.fit(0, n, c.data.len()), "rows of c");
-    let product = Product {
-        c: Rows::new(c.data.as_mut_ptr(), c.count, c.stride),
-        start,
-        a: Rows::new(a.data.as_ptr(), a.count, a.stride),
-        b: b.data.as_ptr(),
-        terms,
-        n,
-    };
-    // SAFETY: the asserts above are the promises of `Product`; `level` is this CPU's.
+    let product = Product::new(c, start, a, b);
+    // SAFETY: `Product::new` has checked its promises; `level` is this CPU's.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
@@ -61,37 +63,69 @@ pub(super) fn product_on(
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
+unsafe fn product_bf16(product: Product<Pair>) {
+    // SAFETY: the caller's promise, and this function's features.
+    unsafe { product.run::<Pairs, 8, 3>() }
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn product_avx512(product: Product) {
+unsafe fn product_avx512(product: Product<f32>) {
     // SAFETY: the caller's promise, and this function's features.
     unsafe { product.run::<std::arch::x86_64::__m512, 8, 3>() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn product_avx2(product: Product) {
+unsafe fn product_avx2(product: Product<f32>) {
     // SAFETY: the caller's promise, and this function's features.
     unsafe { product.run::<std::arch::x86_64::__m256, 4, 3>() }
 }
 
-/// The arguments of [`product`], checked: every row holds `n` floats, a multiple of [`ROUND`], and
+/// The arguments of a product, checked: every row holds `n` entries, a multiple of [`ROUND`], and
 /// every entry of `a` is there.
-struct Product<'a> {
+struct Product<'a, T> {
     c: Rows<*mut f32>,
     start: &'a [f32],
-    a: Rows<*const f32>,
-    b: *const f32,
+    a: Rows<*const T>,
+    b: *const T,
     terms: &'a [Term],
     n: usize,
 }
 
-impl Product<'_> {
+impl<'a, T: Copy> Product<'a, T> {
+    fn new(c: Rows<&'a mut [f32]>, start: &'a [f32], a: Rows<&'a [T]>, b: Shifts<'a, T>) -> Self {
+        let (terms, n) = (b.terms, b.len.next_multiple_of(ROUND));
+        assert_eq!(a.count, c.count, "rows of a product");
+        let furthest = |of: fn(&Term) -> usize| terms.iter().map(of).max().unwrap_or(0);
+        assert!(
+            a.fit(furthest(|t| t.a), 1, a.data.len()) || terms.is_empty(),
+            "rows of a"
+        );
+        assert!(
+            furthest(|t| t.b)
+                .checked_add(n)
+                .is_some_and(|end| end <= b.data.len()),
+            "rows of b"
+        );
+        assert!(c.fit(0, n, c.data.len()), "rows of c");
+        Self {
+            c: Rows::new(c.data.as_mut_ptr(), c.count, c.stride),
+            start,
+            a: Rows::new(a.data.as_ptr(), a.count, a.stride),
+            b: b.data.as_ptr(),
+            terms,
+            n,
+        }
+    }
+
     /// All of it, in tiles of `MR` rows and `NR` registers.
     ///
     /// # Safety
     /// The promises of the type, and of [`Vector`].
     #[inline(always)]
-    unsafe fn run<V: Vector, const MR: usize, const NR: usize>(&self) {
+    unsafe fn run<V: Vector<Item = T>, const MR: usize, const NR: usize>(&self) {
         let mut p = 0;
         // SAFETY: the caller's promises; `p + NR * LEN <= n` in each call.
         unsafe {
@@ -111,7 +145,7 @@ impl Product<'_> {
     }
 
     #[inline(always)]
-    unsafe fn columns<V: Vector, const MR: usize, const NR: usize>(&self, p: usize) {
+    unsafe fn columns<V: Vector<Item = T>, const MR: usize, const NR: usize>(&self, p: usize) {
         let mut m = 0;
         // SAFETY: as `run`; `m` is below the number of rows.
         unsafe {
@@ -128,7 +162,11 @@ impl Product<'_> {
 
     /// Rows `m..m + MR`, as far as there are any, from position `p` on.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const MR: usize, const NR: usize>(&self, m: usize, p: usize) {
+    unsafe fn tile<V: Vector<Item = T>, const MR: usize, const NR: usize>(
+        &self,
+        m: usize,
+        p: usize,
+    ) {
         // SAFETY: as `columns`; rows past the last are read as the last, and not written.
         unsafe {
             let mut a = [self.a.data; MR];
@@ -138,13 +176,13 @@ impl Product<'_> {
                     .data
                     .add((m + i).min(self.a.count - 1) * self.a.stride);
             }
-            let mut sums = [[V::splat(0.0); NR]; MR];
+            let mut sums = [[V::all(0.0); NR]; MR];
             for i in 0..MR {
-                sums[i] = [V::splat(self.start.get(m + i).copied().unwrap_or(0.0)); NR];
+                sums[i] = [V::all(self.start.get(m + i).copied().unwrap_or(0.0)); NR];
             }
             for term in self.terms {
                 let b = self.b.add(term.b + p);
-                let mut x = [V::splat(0.0); NR];
+                let mut x = [V::all(0.0); NR];
                 for j in 0..NR {
                     x[j] = V::load(b.add(j * V::LEN));
                 }
