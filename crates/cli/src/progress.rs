@@ -55,6 +55,13 @@ impl Progress {
         }
     }
 
+    /// What stands before the bar in place of the stage's name.
+    pub(crate) fn say(&self, text: &str) {
+        if let Some(stage) = self.stage.borrow().as_ref() {
+            stage.bar.set_message(text.to_owned());
+        }
+    }
+
     /// A remark that stays, above the bar.
     pub(crate) fn note(&self, text: &str) {
         match (self.to, self.stage.borrow().as_ref()) {

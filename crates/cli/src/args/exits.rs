@@ -26,6 +26,7 @@ Examples:
   exbit exits net.exbit --data cifar-10-batches-bin --skip 45000 --drop 0.1 -o early.exbit
   exbit exits net.exbit --data photos --split val --bops 0.2G --per-exit -o early.exbit
   exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --json | jq .curve
+  exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --beside w4a4.exbit w3a3.exbit
   exbit eval early.exbit --data cifar-10-batches-bin
 
 Rules:
@@ -72,6 +73,10 @@ pub(crate) struct Exits {
     /// Draw the trade-off here, one HTML page: top-1 against mean BOPs and against time
     #[arg(long, value_name = "REPORT.html", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
+    /// Draw these Programs beside it: what they give on the same images
+    #[arg(long, value_name = "NET.exbit", num_args = 1.., requires = "report")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) beside: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) preprocessing: Preprocessing,
     #[command(flatten)]

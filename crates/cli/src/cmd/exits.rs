@@ -41,14 +41,12 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     }
     let mut session = Session::new(&program, threads)?;
     set.labels_below(session.answer_len())?;
-    let held = held_out(
-        args,
-        program.exits.len(),
-        &mut session,
-        &set,
-        &preprocess,
-        progress,
-    )?;
+    let images = Images {
+        set: &set,
+        preprocess: &preprocess,
+        chosen: chosen(args, &set)?,
+    };
+    let held = images.held_out(program.exits.len(), &mut session, progress)?;
     progress.set("choosing thresholds", 0, 1);
     let costs = |policy: &Policy| -> Vec<u64> {
         let work = work_to_exits(&program, policy).into_iter();
@@ -61,7 +59,12 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     if let Some(path) = &args.report {
         let image = set.batch(&preprocess, &[args.skip])?.pixels;
         let data = set.to_string();
-        let tradeoff = page::tradeoff(&program, &mut session, &image, &held, &found, &curve, data)?;
+        let mut tradeoff =
+            page::tradeoff(&program, &mut session, &image, &held, &found, &curve, data)?;
+        for path in &args.beside {
+            let point = page::beside(path, &session, threads, &image, &images, progress)?;
+            tradeoff.others.push(point);
+        }
         put(path, tradeoff.to_html().as_bytes())?;
     }
     let goal = goal_text(goal);
@@ -81,32 +84,44 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     })
 }
 
-/// What every exit says of the chosen images.
-fn held_out(
-    args: &Exits,
-    exits: usize,
-    session: &mut Session,
-    set: &DataSet,
-    preprocess: &Preprocess,
-    progress: &Progress,
-) -> Result<HeldOut, Failure> {
-    let chosen: Vec<usize> = (args.skip..set.len())
-        .take(args.limit.unwrap_or(usize::MAX))
-        .collect();
+/// The images that are not left out.
+fn chosen(args: &Exits, set: &DataSet) -> Result<Vec<usize>, Failure> {
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let chosen: Vec<usize> = (args.skip..set.len()).take(limit).collect();
     if chosen.is_empty() {
         let message = format!("--skip {}: there are {} images", args.skip, set.len());
         return Err(Failure::bad_input(message));
     }
-    let mut held = HeldOut::new(exits);
-    let total = chosen.len() as u64;
-    for batch in set.batches(preprocess, chosen, batch_size(session.input_len())) {
-        let batch = batch?;
-        let labels = batch.labels.as_deref().unwrap_or_default();
-        let logits = session.run_every_exit(&batch.pixels, batch.indices.len())?;
-        held.add(logits, labels);
-        progress.set("answering at every exit", held.images() as u64, total);
+    Ok(chosen)
+}
+
+/// The chosen images of a data set.
+struct Images<'a> {
+    set: &'a DataSet,
+    preprocess: &'a Preprocess,
+    chosen: Vec<usize>,
+}
+
+impl Images<'_> {
+    /// What every exit of a network says of them.
+    fn held_out(
+        &self,
+        exits: usize,
+        session: &mut Session,
+        progress: &Progress,
+    ) -> Result<HeldOut, Failure> {
+        let mut held = HeldOut::new(exits);
+        let (chosen, total) = (self.chosen.clone(), self.chosen.len() as u64);
+        let size = batch_size(session.input_len());
+        for batch in self.set.batches(self.preprocess, chosen, size) {
+            let batch = batch?;
+            let labels = batch.labels.as_deref().unwrap_or_default();
+            let logits = session.run_every_exit(&batch.pixels, batch.indices.len())?;
+            held.add(logits, labels);
+            progress.set("answering at every exit", held.images() as u64, total);
+        }
+        Ok(held)
     }
-    Ok(held)
 }
 
 fn no_exits(path: &Path, what: &str) -> Failure {

@@ -1,6 +1,8 @@
 //! `exbit train`: a float network and images in; a trained Program out, in a run that goes on where it
 //! was interrupted.
 
+mod view;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,7 @@ use crate::network::{self, Network};
 use crate::output::{Answer, put};
 use crate::progress::Progress;
 use crate::{images, table};
+use view::epoch_line;
 
 /// How often the run is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -200,20 +203,19 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
     .map_err(|e| Failure::unexpected(format!("interrupts cannot be heard: {e}")))?;
     let mut last = Instant::now();
     while !run.is_done() {
-        let (before, all) = (run.records().len(), run.epochs());
+        let (records, all) = (run.records().to_vec(), run.epochs());
         run.epoch(&mut |event| {
             match event {
                 Event::Read(_) => {}
                 Event::Step(place, steps) => {
-                    let name = format!("epoch {} of {all}", before + 1);
-                    progress.set(&name, place.step as u64, steps as u64);
+                    view::show(progress, (&records, all), place, steps);
                 }
                 Event::Epoch(record) => progress.note(&epoch_line(record)),
             }
             !stop.load(Ordering::SeqCst) && last.elapsed() < SAVE_EVERY
         })?;
         run.save(saved)?;
-        if run.records().len() > before {
+        if run.records().len() > records.len() {
             if let Some(path) = &job.args.report {
                 put(path, run.report(command.clone())?.to_html().as_bytes())?;
             }
@@ -264,27 +266,6 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     }
     program.save(&args.output)?;
     Ok(left)
-}
-
-/// One epoch on a line.
-fn epoch_line(record: &Record) -> String {
-    let list = |all: &[f64]| {
-        let all: Vec<String> = all.iter().map(|x| format!("{x:.2}")).collect();
-        all.join(" ")
-    };
-    let bops = match record.bops {
-        0.0 => String::new(),
-        bops => format!("  {} BOPs", table::count(bops as u64)),
-    };
-    format!(
-        "{:<6} {:>3}  loss {:.4}  train {}  held out {} %{bops}  {:.0} s",
-        record.phase.name(),
-        record.epoch,
-        record.loss.last().copied().unwrap_or_default(),
-        list(&record.train),
-        list(&record.held_out),
-        record.seconds
-    )
 }
 
 fn text(json: &Json) -> String {

@@ -1,11 +1,16 @@
 //! The trade-off of a choice as a page: accuracy against mean BOPs, and against time.
 
+use std::path::Path;
+
 use exbit::cost::{expected, work_to_exits};
 use exbit::exits::{Calibration, HeldOut, Outcome};
 use exbit::report::{Tradeoff, TradeoffPoint};
 use exbit_engine::{Policy, Program, Session};
 
+use super::Images;
 use crate::exit::Failure;
+use crate::network::{self, Network};
+use crate::progress::Progress;
 
 /// Runs of one image by which each step is timed.
 const REPEATS: usize = 50;
@@ -67,6 +72,44 @@ pub(super) fn tradeoff(
              measures whole images in turns."
                 .into(),
         ],
+    })
+}
+
+/// What the Program at `path` gives on the same images by its own policy; it reads and answers as
+/// the network of `session` does.
+pub(super) fn beside(
+    path: &Path,
+    like: &Session,
+    threads: usize,
+    pixels: &[u8],
+    images: &Images,
+    progress: &Progress,
+) -> Result<TradeoffPoint, Failure> {
+    let place = path.display();
+    let Network::Integer(program) = network::open(path)?.network else {
+        return Err(Failure::bad_input(format!("{place}: is not a Program")));
+    };
+    let mut session = Session::new(&program, threads)?;
+    let shape = |s: &Session| (s.input_len(), s.answer_len());
+    if shape(&session) != shape(like) {
+        let message = format!("{place}: reads other images or knows other classes");
+        return Err(Failure::bad_input(message));
+    }
+    let held = images.held_out(program.exits.len(), &mut session, progress)?;
+    let costs = |policy: &Policy| -> Vec<u64> {
+        let work = work_to_exits(&program, policy).into_iter();
+        work.map(|w| w.bops).collect()
+    };
+    let outcome = held.outcome(&program.policy, &costs);
+    let times = session.profile(pixels, REPEATS)?;
+    let times: Vec<f64> = times.iter().map(|t| t.nanoseconds as f64 / 1e6).collect();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ms = milliseconds(&program, &program.policy, &outcome.fractions, &times);
+    Ok(TradeoffPoint {
+        label: Some(name.into_owned()),
+        top1: outcome.top1,
+        bops_mean: outcome.bops_mean,
+        ms_mean: Some(ms),
     })
 }
 
