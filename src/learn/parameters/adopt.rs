@@ -1,0 +1,72 @@
+//! What another run learned, taken over by name.
+
+use super::{Parameters, first_steps};
+use crate::learn::graph::{Graph, Role};
+use crate::learn::recipe::Method;
+
+impl Parameters {
+    /// Takes over what `find` has of a name and a length; gives how many parameters it had.
+    ///
+    /// A quantizer comes whole or not at all: not where its bits are frozen here at another number, and
+    /// not where the other run had none. A weight that comes without one gets first steps of its own.
+    pub(crate) fn adopt(
+        &mut self,
+        graph: &Graph,
+        find: impl Fn(&str, usize) -> Option<Vec<f32>>,
+    ) -> usize {
+        let mut found = 0;
+        for at in 0..self.all.len() {
+            let own = &self.all[at];
+            if let (false, Some(value)) =
+                (own.what.is_quantizer(), find(&own.name, own.value.len()))
+            {
+                self.all[at].value = value;
+                found += 1;
+            }
+        }
+        for l in 0..self.layers.len() {
+            let at = self.layers[l];
+            let frozen = self.method == Method::Lsq || graph.layers[l].is_edge;
+            if self.adopt_quantizer(at + 1, frozen, &find) {
+                found += 3;
+            } else {
+                let steps = first_steps(
+                    &self.all[at].value,
+                    self.layer(l).alpha.len(),
+                    self.layer(l).n,
+                );
+                self.all[at + 1].value.clone_from(&steps);
+                self.all[at + 2].value = steps;
+            }
+        }
+        for s in 0..self.sites.len() {
+            let role = graph.sites[s].role;
+            let frozen = self.method == Method::Lsq || role != Role::Layer;
+            if role != Role::Input && self.adopt_quantizer(self.sites[s], frozen, &find) {
+                found += 3;
+            }
+        }
+        found
+    }
+
+    /// Takes over alpha, beta and n, which stand from `at` on; says whether they were there and fit.
+    fn adopt_quantizer(
+        &mut self,
+        at: usize,
+        frozen: bool,
+        find: &impl Fn(&str, usize) -> Option<Vec<f32>>,
+    ) -> bool {
+        let own = |i: usize| &self.all[at + i];
+        let other = |i: usize| find(&own(i).name, own(i).value.len());
+        let (Some(alpha), Some(beta), Some(n)) = (other(0), other(1), other(2)) else {
+            return false;
+        };
+        if frozen && n != own(2).value {
+            return false;
+        }
+        for (i, value) in [alpha, beta, n].into_iter().enumerate() {
+            self.all[at + i].value = value;
+        }
+        true
+    }
+}
