@@ -14,11 +14,12 @@
 //! clipped, so that what rounds to the last code is in range.
 
 use exbit_kernels::clip_round;
-use exbit_kernels::lanes::{map, map2, sums, update};
+use exbit_kernels::lanes::{map, map_sums, map2, update, update_sums};
 use exbit_model::FakeQuant;
 
 use super::{Seen, Wants};
 use crate::backward::NodeGradient;
+use crate::scratch::copy;
 
 /// The most neighbours between an end of the range and its estimate: where the zero is the largest
 /// code, 256 numbers around half a step give one place.
@@ -74,15 +75,28 @@ fn range(op: &FakeQuant) -> (f32, f32) {
 }
 
 pub(super) fn backward(op: &FakeQuant, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
-    let (lo, hi) = range(op);
-    let slope = op.scale / op.step;
-    for (c, dx) in wants.of_input() {
-        map2(dx, seen.xs[0], dys[c], |x, dy| {
-            if x >= lo && x <= hi { dy * slope } else { 0.0 }
-        });
-    }
-    for (gradient, dy) in wants.parameters.iter_mut().zip(dys) {
-        add_sums(op, (lo, hi), seen, dy, gradient);
+    let rule = rule(op);
+    let Wants {
+        dxs, parameters, ..
+    } = wants;
+    for (c, dy) in dys.iter().enumerate() {
+        let gradient = parameters.get_mut(c);
+        match (&mut dxs[0][c], gradient) {
+            (Some(dx), Some(gradient)) => {
+                let found = map_sums(dx, dy, seen.xs[0], seen.y, &rule);
+                add_sums(op, found, gradient);
+            }
+            (Some(dx), None) => map2(dx, dy, seen.xs[0], |dy, x| rule(dy, x, 0.0).0),
+            (None, Some(gradient)) => {
+                let mut own = copy(dy);
+                add_sums(
+                    op,
+                    update_sums(&mut own, seen.xs[0], seen.y, &rule),
+                    gradient,
+                );
+            }
+            (None, None) => {}
+        }
     }
 }
 
@@ -93,31 +107,28 @@ pub(super) fn backward_in_place(
     g: &mut [f32],
     gradient: Option<&mut NodeGradient>,
 ) {
-    let (lo, hi) = range(op);
-    if let Some(gradient) = gradient {
-        add_sums(op, (lo, hi), seen, g, gradient);
+    let rule = rule(op);
+    match gradient {
+        Some(gradient) => add_sums(op, update_sums(g, seen.xs[0], seen.y, &rule), gradient),
+        None => update(g, seen.xs[0], |dy, x| rule(dy, x, 0.0).0),
     }
-    let slope = op.scale / op.step;
-    update(g, seen.xs[0], |dy, x| {
-        if x >= lo && x <= hi { dy * slope } else { 0.0 }
-    });
 }
 
-/// Adds the four sums over a tile.
-fn add_sums(
-    op: &FakeQuant,
-    (lo, hi): (f32, f32),
-    seen: Seen,
-    dy: &[f32],
-    gradient: &mut NodeGradient,
-) {
-    // `dy y` is `dy scale q`: no division for each entry.
-    let [codes] = sums(seen.y, dy, |y, dy| [dy * y]);
-    let [inside, above, below] = sums(seen.xs[0], dy, |x, dy| {
+/// What an entry's `dy` becomes, and its terms of the sums, from `x` and `y`: of `dy scale q`, which
+/// is `dy y` (no division for each entry); of `dy x` in range; of `dy` above the range and below it.
+fn rule(op: &FakeQuant) -> impl Fn(f32, f32, f32) -> (f32, [f32; SUMS]) + use<> {
+    let ((lo, hi), slope) = (range(op), op.scale / op.step);
+    move |dy, x, y| {
         let above = if x > hi { dy } else { 0.0 };
         let below = if x < lo { dy } else { 0.0 };
-        [(dy - above - below) * x, above, below]
-    });
+        let inside = dy - above - below;
+        (inside * slope, [dy * y, inside * x, above, below])
+    }
+}
+
+/// Adds the sums over a tile.
+fn add_sums(op: &FakeQuant, sums: [f32; SUMS], gradient: &mut NodeGradient) {
+    let [codes, inside, above, below] = sums;
     let terms = [
         codes / op.scale,
         -op.scale / (op.step * op.step) * inside,

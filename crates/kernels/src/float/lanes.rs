@@ -107,16 +107,82 @@ for_each_level! {
                 lanes[8 + l] += term;
             }
         }
-        lanes.map(|mut lanes| {
-            let mut width = LANES;
-            while width > 1 {
-                width /= 2;
-                for l in 0..width {
-                    lanes[l] += lanes[l + width];
+        lanes.map(total)
+    }
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+fn total(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for l in 0..width {
+            lanes[l] += lanes[l + width];
+        }
+    }
+    lanes[0]
+}
+
+for_each_level! {
+    /// `g[i]` becomes the first that `f(g[i], a[i], b[i])` gives; gives the sums of the others, as
+    /// far as all reach.
+    pub fn update_sums [F: Fn(f32, f32, f32) -> (f32, [f32; N]), const N: usize]
+        (g: &mut [f32], a: &[f32], b: &[f32], f: F) -> [f32; N]
+    {
+        let len = g.len().min(a.len()).min(b.len());
+        let mut lanes = [[0.0f32; LANES]; N];
+        let (g, g_rest) = g[..len].as_chunks_mut::<LANES>();
+        let (a, a_rest) = a[..len].as_chunks::<LANES>();
+        let (b, b_rest) = b[..len].as_chunks::<LANES>();
+        for ((g, a), b) in g.iter_mut().zip(a).zip(b) {
+            for l in 0..LANES {
+                let (to, terms) = f(g[l], a[l], b[l]);
+                g[l] = to;
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[l] += term;
                 }
             }
-            lanes[0]
-        })
+        }
+        for (l, g) in g_rest.iter_mut().enumerate() {
+            let (to, terms) = f(*g, a_rest[l], b_rest[l]);
+            *g = to;
+            for (lanes, term) in lanes.iter_mut().zip(terms) {
+                lanes[l] += term;
+            }
+        }
+        lanes.map(total)
+    }
+}
+
+for_each_level! {
+    /// As [`update_sums`], but that what it makes of `g` goes to `to`.
+    pub fn map_sums [F: Fn(f32, f32, f32) -> (f32, [f32; N]), const N: usize]
+        (to: &mut [f32], g: &[f32], a: &[f32], b: &[f32], f: F) -> [f32; N]
+    {
+        let len = to.len().min(g.len()).min(a.len()).min(b.len());
+        let mut lanes = [[0.0f32; LANES]; N];
+        let (to, to_rest) = to[..len].as_chunks_mut::<LANES>();
+        let (g, g_rest) = g[..len].as_chunks::<LANES>();
+        let (a, a_rest) = a[..len].as_chunks::<LANES>();
+        let (b, b_rest) = b[..len].as_chunks::<LANES>();
+        for (((to, g), a), b) in to.iter_mut().zip(g).zip(a).zip(b) {
+            for l in 0..LANES {
+                let (made, terms) = f(g[l], a[l], b[l]);
+                to[l] = made;
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[l] += term;
+                }
+            }
+        }
+        for (l, to) in to_rest.iter_mut().enumerate() {
+            let (made, terms) = f(g_rest[l], a_rest[l], b_rest[l]);
+            *to = made;
+            for (lanes, term) in lanes.iter_mut().zip(terms) {
+                lanes[l] += term;
+            }
+        }
+        lanes.map(total)
     }
 }
 
@@ -212,6 +278,27 @@ mod tests {
             let [sum, dot] = sums(&x, &x, |a, b| [a, a * b]);
             assert_eq!(sum, x.iter().sum());
             assert_eq!(dot, x.iter().map(|x| x * x).sum());
+        }
+    }
+
+    #[test]
+    fn sums_on_the_way_are_those_of_a_pass_of_their_own() {
+        for n in [0, 1, 31, 32, 33, 100] {
+            let [g, a, b] =
+                [1, 2, 3].map(|k| -> Vec<f32> { (0..n).map(|i| (i * k % 7) as f32).collect() });
+            let f = |g: f32, a: f32, b: f32| (g + a, [g * a, g * b, b]);
+            let expected: Vec<f32> = g.iter().zip(&a).map(|(g, a)| g + a).collect();
+            let of = |i: usize| {
+                g.iter()
+                    .zip(&a)
+                    .zip(&b)
+                    .map(|((g, a), b)| f(*g, *a, *b).1[i])
+                    .sum()
+            };
+            let (mut to, mut own) = (vec![f32::NAN; n], g.clone());
+            assert_eq!(map_sums(&mut to, &g, &a, &b, f), [of(0), of(1), of(2)]);
+            assert_eq!(update_sums(&mut own, &a, &b, f), [of(0), of(1), of(2)]);
+            assert_eq!((to, own), (expected.clone(), expected));
         }
     }
 
