@@ -3,6 +3,10 @@
 #[allow(dead_code, reason = "the small files that cli.rs reads")]
 mod support;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use support::{Folder, bad, exbit, good, stderr};
 
 const RECIPE: &str = "\
@@ -92,4 +96,107 @@ fn bad_recipes_are_told() {
         ];
         bad(&args, expected);
     }
+}
+
+/// The command that trains `model` by `recipe`.
+fn command<'a>(model: &'a str, data: &'a str, recipe: &'a str, net: &'a str) -> Vec<&'a str> {
+    let (train, of) = (["train", model, "--method", "lsq"], ["--data", data]);
+    [&train[..], &of, &["--recipe", recipe, "-o", net]].concat()
+}
+
+#[test]
+fn a_killed_run_goes_on() {
+    let folder = Folder::new("train-killed");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let net = folder.at("net.exbit");
+    let long = RECIPE.replace("settle = 2", "settle = 90000");
+    let recipe = folder.write("recipe.toml", long);
+    let args = command(&model, &data, &recipe, &net);
+    let mut run = Command::new(env!("CARGO_BIN_EXE_exbit"))
+        .args(&args)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("exbit can be started");
+    // The Program comes with the end of an epoch, after the run.
+    while !Path::new(&net).exists() {
+        assert_eq!(run.try_wait().expect("its state"), None, "it goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    run.kill().expect("it can be killed");
+    run.wait().expect("its end");
+    folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 1"));
+    let object = good(&args);
+    assert_eq!(object["done"], true);
+    let epochs = object["epochs"].as_array().expect("the epochs").len();
+    assert!(epochs >= 1, "it begins where it was");
+    good(&["eval", &net, "--data", &data]);
+}
+
+#[test]
+fn what_diverges_is_told_and_the_run_is_kept() {
+    let folder = Folder::new("train-diverged");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let (recipe, net) = (folder.write("recipe.toml", RECIPE), folder.at("net.exbit"));
+    let args = command(&model, &data, &recipe, &net);
+    good(&args);
+    // A run on the edge: every number as large as there is.
+    let run = folder.at("net.exbit.run");
+    let mut bytes = std::fs::read(&run).expect("the run");
+    let (length, _) = bytes.split_first_chunk().expect("a length");
+    let header = 8 + u64::from_le_bytes(*length) as usize;
+    for number in bytes[header..].chunks_exact_mut(4) {
+        number.copy_from_slice(&f32::MAX.to_le_bytes());
+    }
+    std::fs::write(&run, &bytes).expect("the run");
+    folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 3"));
+    bad(&args, "is no longer a number: lower the rate");
+    assert_eq!(std::fs::read(&run).expect("the run"), bytes);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_told_and_the_run_is_kept() {
+    let folder = Folder::new("train-full");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let (recipe, net) = (folder.write("recipe.toml", RECIPE), folder.at("net.exbit"));
+    let args = command(&model, &data, &recipe, &net);
+    good(&args);
+    let kept = std::fs::read(folder.at("net.exbit.run")).expect("the run");
+    folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 3"));
+    // No file may grow beyond two blocks of 512 bytes, which the run does.
+    let script = "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\"";
+    let run = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_exbit")])
+        .args(&args)
+        .output()
+        .expect("a shell");
+    assert_eq!(run.status.code(), Some(2), "{}", stderr(&run));
+    let message = stderr(&run);
+    assert!(message.contains("net.exbit.run"), "{message}");
+    assert!(message.contains("File too large"), "{message}");
+    let now = std::fs::read(folder.at("net.exbit.run")).expect("the run");
+    assert!(now == kept, "the run was touched");
+}
+
+#[test]
+fn bad_data_is_told() {
+    let folder = Folder::new("train-data");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let (recipe, net) = (folder.write("recipe.toml", RECIPE), folder.at("net.exbit"));
+    let args = command(&model, &data, &recipe, &net);
+    let labels = format!("{data}/train-labels-idx1-ubyte");
+    let mut bytes = std::fs::read(&labels).expect("labels");
+    bytes[8 + 5] = 3;
+    std::fs::write(&labels, bytes).expect("labels");
+    bad(&args, "class 3");
+
+    let photos = folder.at("photos");
+    for class in ["a", "b", "c"] {
+        std::fs::create_dir_all(format!("{photos}/{class}")).expect("a folder");
+    }
+    for class in [0, 1] {
+        let place = format!("{photos}/{}/one.png", ["a", "b"][class]);
+        std::fs::copy(folder.png(class), place).expect("a copy");
+    }
+    bad(&command(&model, &photos, &recipe, &net), "photos/c");
 }
