@@ -6,7 +6,8 @@
 //!
 //! `SHARED` holds `models/resnet20_cifar10.safetensors` and `reference/gradients_resnet20.safetensors`,
 //! `CIFAR` the CIFAR-10 binaries. Prints the error of each group of tensors, relative to each
-//! tensor's largest entry, and ends with status 1 if one is above 1e-4.
+//! tensor's largest entry, and ends with status 1 if one is above 1e-4; and how far gradients turn when
+//! factors are rounded to bfloat16, as in training.
 
 mod networks;
 
@@ -38,7 +39,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut worst = 0.0f64;
     for (mode, prefix) in [(Mode::Eval, "eval"), (Mode::Train, "train")] {
         let tape = forward(&model, &x, IMAGES, mode);
-        let (losses, gradients) = step(&model, &tape, &labels);
+        let (losses, gradients) = step(&model, &tape, &labels, false);
         let mut table = Table::new(&reference, prefix);
         let mean = losses.iter().sum::<f32>() / IMAGES as f32;
         table.compare(&format!("{prefix}.loss"), &[mean])?;
@@ -48,6 +49,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let mut table = Table::new(&reference, "running statistics");
             compare_statistics(&model, &tape, &mut table)?;
             worst = worst.max(table.print());
+            let (_, rounded) = step(&model, &tape, &labels, true);
+            print_cosine(&model, &gradients, &rounded);
         }
     }
     let mut table = Table::new(&reference, "per-image gradients");
@@ -83,16 +86,40 @@ fn images(path: &Path) -> Result<(Vec<f32>, Vec<usize>), Box<dyn Error>> {
 }
 
 /// The losses of all images of a tape, and the gradients of their mean.
-fn step(model: &Model, tape: &Tape, labels: &[usize]) -> (Vec<f32>, Gradients) {
+fn step(model: &Model, tape: &Tape, labels: &[usize], rounded: bool) -> (Vec<f32>, Gradients) {
     let (losses, mut seed) = loss::cross_entropy(tape.output(), labels, 10);
     seed.iter_mut().for_each(|g| *g /= labels.len() as f32);
     let wanted = Wanted {
         parameters: true,
         values: vec![],
-        rounded: false,
+        rounded,
     };
     let gradients = backward(model, tape, &[vec![(model.output(), seed)]], &wanted).remove(0);
     (losses, gradients)
+}
+
+/// How far gradients of rounded factors turn from those of floats: the layer where they do most.
+fn print_cosine(model: &Model, floats: &Gradients, rounded: &Gradients) {
+    let cosine = |id: NodeId| {
+        let of = |g: &Gradients| g.node(id).map(|g| g.weight.clone()).unwrap_or_default();
+        let (a, b) = (of(floats), of(rounded));
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
+        };
+        dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    };
+    let layers = model.layers().into_iter();
+    let layers = layers.filter(|&id| !model.node(id).name.ends_with("shortcut"));
+    let least = layers
+        .map(|id| (cosine(id), id))
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((least, id)) = least {
+        let name = &model.node(id).name;
+        println!("rounded to bfloat16: least cosine with floats {least:.6}  {name}");
+    }
 }
 
 /// The errors of one group of tensors.
@@ -203,7 +230,7 @@ fn compare_images(
     let mut sums = vec![[0.0f64; 2]; model.nodes().len()];
     for (x, label) in x.chunks_exact(3072).zip(labels) {
         let tape = forward(model, x, 1, Mode::Eval);
-        let (_, gradients) = step(model, &tape, &[*label]);
+        let (_, gradients) = step(model, &tape, &[*label], false);
         for id in model.layers() {
             for &g in gradients.node(id).map_or(&[][..], |g| &g.weight) {
                 let g = f64::from(g);

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, load, load_pair, put};
+use super::dense2::{ROWS, tiles};
 use crate::lookup::Rate;
 use crate::micro::{BLOCK, Job, Micro, Out, put_four};
 
@@ -103,9 +104,6 @@ impl Micro for AvxVnni {
     }
 }
 
-/// Pixels of a tile, and of the last one if that is enough: 12 sums, two vectors of weights and one
-/// of codes, of 16 registers.
-const ROWS: [usize; 3] = [6, 3, 1];
 /// Independent sums enough to hide the latency of an addition.
 const CHAINS: usize = 12;
 
@@ -118,18 +116,7 @@ macro_rules! encoded {
             #[target_feature(enable = $features)]
             pub(super) fn multiply(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
                 job.check(4, BLOCK * 4);
-                let full = job.pixels.len() / ROWS[0] * ROWS[0];
-                for first in (0..full).step_by(ROWS[0]) {
-                    put(&dot::<{ ROWS[0] }>(job, first), first, [0, 1], out);
-                }
-                match job.pixels.len() - full {
-                    0 => {}
-                    1 => put(&dot::<{ ROWS[2] }>(job, full), full, [0, 1], out),
-                    rest if rest <= ROWS[1] => {
-                        put(&dot::<{ ROWS[1] }>(job, full)[..rest], full, [0, 1], out);
-                    }
-                    rest => put(&dot::<{ ROWS[0] }>(job, full)[..rest], full, [0, 1], out),
-                }
+                tiles!(job, out, dot);
             }
 
             #[inline]

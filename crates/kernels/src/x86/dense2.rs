@@ -130,8 +130,9 @@ impl Micro for Low {
     }
 }
 
-/// Pixels of a tile, and of the last one if that is enough.
-const ROWS: [usize; 3] = [6, 3, 1];
+/// Pixels of a tile, and of the last one if that is enough: 12 sums, two vectors of weights and one
+/// of codes, of 16 registers.
+pub(super) const ROWS: [usize; 3] = [6, 3, 1];
 
 /// Multiplies all pixels of a job, tile after tile, by the function named.
 macro_rules! tiles {
@@ -150,6 +151,8 @@ macro_rules! tiles {
         }
     }};
 }
+
+pub(super) use tiles;
 
 #[target_feature(enable = "avx2")]
 fn multiply_wide(job: &Job<'_, i16, i8>, out: &mut Out<'_>) {
