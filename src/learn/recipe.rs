@@ -135,6 +135,9 @@ pub struct Recipe {
     pub drop: f64,
     /// Instead: the mean BOPs of an image that leaving early must keep.
     pub mean_bops: Option<f64>,
+    /// What the logits of teacher and student are divided by before they are compared: above 1 the
+    /// classes that the teacher holds for wrong count too (1 is McQueen's).
+    pub temperature: f32,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -161,6 +164,7 @@ impl Default for Recipe {
             held_out: 2500,
             drop: 0.0,
             mean_bops: None,
+            temperature: 1.0,
             seed: 1,
         }
     }
@@ -250,6 +254,9 @@ impl Recipe {
         }
         if !(0.0..1.0).contains(&self.momentum) {
             return wrong("momentum", "expected a number from 0 to below 1");
+        }
+        if !(0.1..=100.0).contains(&self.temperature) {
+            return wrong("temperature", "expected a number from 0.1 to 100");
         }
         let mean = self.mean_bops.unwrap_or(1.0);
         if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {

@@ -287,7 +287,7 @@ impl Run {
         let batch = self
             .images
             .batch(indices, Some((self.recipe.augment, seed)));
-        let targets = targets(&mut self.teacher, &batch, classes)?;
+        let targets = targets(&mut self.teacher, self.recipe.temperature, &batch, classes)?;
         let lesson = Lesson {
             x: &batch.x,
             labels: &batch.labels,

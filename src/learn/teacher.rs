@@ -8,8 +8,8 @@ use exbit_model::Model;
 use super::images::Batch;
 use crate::{Error, ErrorKind, Result};
 
-/// A network that teaches another one by its softmax (temperature 1, no labels beside it, as McQueen
-/// does). It sees the same view of an image as the student.
+/// A network that teaches another one by its softmax, no labels beside it, as McQueen does. It sees the
+/// same view of an image as the student.
 #[derive(Debug)]
 pub struct Teacher {
     /// Its name, by which a run that goes on knows it again.
@@ -30,7 +30,8 @@ pub enum TeacherNetwork {
 /// What a batch should answer.
 pub(crate) enum Targets {
     Labels(Vec<usize>),
-    Probabilities(Vec<f32>),
+    /// The teacher's logits over this temperature, as probabilities.
+    Probabilities(Vec<f32>, f32),
 }
 
 impl Teacher {
@@ -72,32 +73,55 @@ impl Teacher {
     }
 }
 
-/// What `batch` should answer, according to the teacher or, without one, its labels.
+/// What `batch` should answer, according to the teacher at `temperature` or, without one, its labels.
 pub(crate) fn targets(
     teacher: &mut Option<Teacher>,
+    temperature: f32,
     batch: &Batch,
     classes: usize,
 ) -> Result<Targets> {
     match teacher {
         None => Ok(Targets::Labels(batch.labels.clone())),
         Some(teacher) => {
-            let logits = teacher.logits(batch)?;
-            Ok(Targets::Probabilities(probabilities(&logits, classes)))
+            let mut logits = teacher.logits(batch)?;
+            logits.iter_mut().for_each(|z| *z /= temperature);
+            let p = probabilities(&logits, classes);
+            Ok(Targets::Probabilities(p, temperature))
         }
     }
 }
 
 impl Targets {
-    /// The sum of the cross-entropies of `logits (N, classes)`, and the gradient of their mean.
+    /// The sum of the losses of `logits (N, classes)`, and the gradient of their mean: cross-entropy
+    /// with labels; from a teacher `T^2 KL(p || softmax(z / T))` (Hinton et al. 2015), which at
+    /// temperature 1 moves as the cross-entropy does.
     pub(crate) fn loss(&self, logits: &[f32], classes: usize) -> (f64, Vec<f32>) {
-        let (losses, mut gradient) = match self {
-            Targets::Labels(labels) => cross_entropy(logits, labels, classes),
-            Targets::Probabilities(p) => soft_cross_entropy(logits, p, classes),
+        let (sum, mut gradient) = match self {
+            Targets::Labels(labels) => {
+                let (losses, gradient) = cross_entropy(logits, labels, classes);
+                (total(&losses), gradient)
+            }
+            Targets::Probabilities(p, t) => {
+                let cooled: Vec<f32> = logits.iter().map(|z| z / t).collect();
+                let (losses, mut gradient) = soft_cross_entropy(&cooled, p, classes);
+                gradient.iter_mut().for_each(|g| *g *= t);
+                (f64::from(t * t) * (total(&losses) - entropy(p)), gradient)
+            }
         };
-        let n = losses.len() as f32;
+        let n = (logits.len() / classes.max(1)) as f32;
         gradient.iter_mut().for_each(|g| *g /= n);
-        (losses.iter().map(|&l| f64::from(l)).sum(), gradient)
+        (sum, gradient)
     }
+}
+
+fn total(losses: &[f32]) -> f64 {
+    losses.iter().map(|&l| f64::from(l)).sum()
+}
+
+/// The sum of the entropies of the rows of `p`.
+fn entropy(p: &[f32]) -> f64 {
+    let terms = p.iter().filter(|&&p| p > 0.0).map(|&p| f64::from(p));
+    -terms.map(|p| p * p.ln()).sum::<f64>()
 }
 
 /// How many rows of `logits` have their largest entry at the label.
@@ -110,4 +134,31 @@ pub(crate) fn count_right(logits: &[f32], labels: &[usize], classes: usize) -> u
             .all(|(i, &z)| z < row[**label] || (z == row[**label] && i >= **label))
     })
     .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teacher_is_matched_at_any_temperature_and_gradients_are_slopes() {
+        let teacher = [3.0f32, -1.0, 0.5, 0.0, 2.0, -2.0];
+        let z = [1.0f32, 0.0, 0.25, -0.5, 0.5, 0.75];
+        for t in [1.0f32, 4.0] {
+            let cooled: Vec<f32> = teacher.iter().map(|z| z / t).collect();
+            let targets = Targets::Probabilities(probabilities(&cooled, 3), t);
+            let (none, still) = targets.loss(&teacher, 3);
+            assert!(none.abs() < 1e-5 && still.iter().all(|g| g.abs() < 1e-5));
+            let (_, gradient) = targets.loss(&z, 3);
+            for i in 0..z.len() {
+                let at = |step: f32| {
+                    let mut z = z;
+                    z[i] += step;
+                    targets.loss(&z, 3).0 / 2.0
+                };
+                let slope = (at(1.0 / 64.0) - at(-1.0 / 64.0)) * 32.0;
+                assert!((slope - f64::from(gradient[i])).abs() < 1e-3, "{t} {i}");
+            }
+        }
+    }
 }

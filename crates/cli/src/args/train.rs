@@ -36,6 +36,7 @@ A recipe is a TOML file; every key may be left out:
   held_out = 2500          # training images kept apart, to judge by
   drop = 0.0               # points of top-1 on them that leaving early may cost, or
   mean_bops = 0.381e9      # what an image may cost on average
+  temperature = 1.0        # of the teacher: above 1 it also tells which wrong classes are near
   seed = 1
 
 Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute, after each epoch and
