@@ -54,6 +54,8 @@ pub(crate) struct Layer {
     pub(crate) site: usize,
     /// Whether it is the first or last layer, and so of eight bits.
     pub(crate) is_edge: bool,
+    /// Whether a BatchNorm takes its result, so that no scale of it shows.
+    pub(crate) is_normed: bool,
 }
 
 /// A model with quantizers.
@@ -127,6 +129,7 @@ impl Graph {
                     macs: model.macs(id),
                     site: site.unwrap_or(0),
                     is_edge: graph.layers.is_empty() || Some(id) == output_layer,
+                    is_normed: is_normed(model, node.output),
                 });
             }
             renamed[node.output.0] = match places.behind.get(&node.output) {
@@ -154,6 +157,7 @@ impl Graph {
             macs: model.macs(node),
             site: 0,
             is_edge: false,
+            is_normed: is_normed(model, model.node(node).output),
         };
         Self {
             model: model.clone(),
@@ -299,4 +303,11 @@ fn never_negative(model: &Model) -> Vec<bool> {
         };
     }
     never
+}
+
+/// Whether BatchNorms alone read `value`.
+fn is_normed(model: &Model, value: ValueId) -> bool {
+    let readers = model.consumers(value);
+    let norm = |id: &NodeId| matches!(model.node(*id).op, Op::BatchNorm(_));
+    !readers.is_empty() && readers.iter().all(norm)
 }

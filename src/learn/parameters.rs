@@ -178,35 +178,56 @@ impl Parameters {
         [0, 1, 2].map(|i| self.all[at + i].value[0])
     }
 
-    /// The bits of layer `l`'s weight.
-    pub(crate) fn bits_mut(&mut self, l: usize) -> &mut f32 {
-        let at = self.layers[l] + 3;
-        &mut self.all[at].value[0]
+    /// Gives layer `l`'s weight `n` bits.
+    pub(crate) fn set_bits(&mut self, l: usize, n: f32) {
+        self.requantize(self.layers[l] + 1, n, true);
     }
 
-    /// The bits of site `s`.
-    pub(crate) fn site_bits_mut(&mut self, s: usize) -> &mut f32 {
-        let at = self.sites[s] + 2;
-        &mut self.all[at].value[0]
+    /// Gives site `s` `n` bits.
+    pub(crate) fn set_site_bits(&mut self, graph: &Graph, s: usize, n: f32) {
+        self.requantize(self.sites[s], n, graph.sites[s].signed);
+    }
+
+    /// Gives the quantizer whose alpha, beta and n stand from `at` on another number of bits, and steps
+    /// as LSQ's first ones depend on bits: `1 / sqrt(Qp)`.
+    fn requantize(&mut self, at: usize, n: f32, signed: bool) {
+        let most = |n: f32| pdq::ends(n, signed).1;
+        let longer = (most(self.all[at + 2].value[0]) / most(n)).sqrt();
+        for scale in [at, at + 1] {
+            self.all[scale].value.iter_mut().for_each(|x| *x *= longer);
+        }
+        self.all[at + 2].value[0] = n;
     }
 
     /// Whether parameters of this kind move in `phase`.
     pub(crate) fn moves(&self, graph: &Graph, what: What, phase: Phase) -> bool {
-        let learned = self.method == Method::Mcqueen;
         match what {
             What::Weight(_) | What::Bias(_) | What::Rounded(_) | What::Alpha(_) => true,
-            // With one step a quantizer, beta follows alpha.
-            What::Beta(_) => learned,
+            // Where there is one scale, beta follows alpha.
+            What::Beta(l) => self.is_decoupled(graph, l),
             What::Bits(l) => phase == Phase::Search && !graph.layers[l].is_edge,
             What::SiteAlpha(s) => graph.sites[s].role != Role::Input,
-            What::SiteBeta(s) => learned && self.is_decoupled(graph, s),
+            What::SiteBeta(s) => self.is_site_decoupled(graph, s),
             What::SiteBits(s) => phase == Phase::Search && graph.sites[s].role == Role::Layer,
         }
     }
 
-    /// Whether site `s` has two scales: what sums read can have but one.
-    fn is_decoupled(&self, graph: &Graph, s: usize) -> bool {
-        self.method == Method::Mcqueen && matches!(graph.sites[s].role, Role::Layer | Role::Edge)
+    /// Whether layer `l`'s weight has two scales.
+    ///
+    /// Tied, their gradient is a sum of rounding errors, below half a code each. Apart it is a sum of
+    /// codes, up to 255: it stays small only where a BatchNorm behind takes every scale out. Without one
+    /// quantizers of eight bits grow until nothing is left of what they round. So we decided to
+    /// decouple where a BatchNorm follows and bits are few.
+    fn is_decoupled(&self, graph: &Graph, l: usize) -> bool {
+        let layer = &graph.layers[l];
+        self.method == Method::Mcqueen && layer.is_normed && !layer.is_edge
+    }
+
+    /// Whether site `s` has two scales: what sums read can have but one, and others as the layers that
+    /// read them.
+    fn is_site_decoupled(&self, graph: &Graph, s: usize) -> bool {
+        let mut readers = (0..graph.layers.len()).filter(|&l| graph.layers[l].site == s);
+        graph.sites[s].role == Role::Layer && readers.all(|l| self.is_decoupled(graph, l))
     }
 
     /// Keeps every quantizer one: alpha and beta positive, bits from 2 to 8, tied scales equal.
@@ -226,14 +247,14 @@ impl Parameters {
                 }
             }
         }
-        if self.method == Method::Lsq {
-            for &at in &self.layers {
+        for (l, &at) in self.layers.iter().enumerate() {
+            if !self.is_decoupled(graph, l) {
                 let alpha = self.all[at + 1].value.clone();
                 self.all[at + 2].value = alpha;
             }
         }
         for (s, &at) in self.sites.iter().enumerate() {
-            if !self.is_decoupled(graph, s) {
+            if !self.is_site_decoupled(graph, s) {
                 self.all[at + 1].value[0] = self.all[at].value[0];
             }
         }

@@ -94,7 +94,9 @@ pub(crate) fn round_bits(graph: &Graph, parameters: &mut Parameters, target: Opt
     };
     let fits = |bits: &Bits| target.is_none_or(|target| bits.bops(graph) <= target);
     let found = (0..=most).map(shifted).find(fits);
-    found.unwrap_or_else(|| shifted(most)).put(parameters);
+    found
+        .unwrap_or_else(|| shifted(most))
+        .put(graph, parameters);
 }
 
 /// The bits of every layer's weight and of every site.
@@ -137,12 +139,12 @@ impl Bits {
         layers.map(of).sum()
     }
 
-    fn put(&self, parameters: &mut Parameters) {
+    fn put(&self, graph: &Graph, parameters: &mut Parameters) {
         for (l, n) in self.layers.iter().enumerate() {
-            *parameters.bits_mut(l) = *n;
+            parameters.set_bits(l, *n);
         }
         for (s, n) in self.sites.iter().enumerate() {
-            *parameters.site_bits_mut(s) = *n;
+            parameters.set_site_bits(graph, s, *n);
         }
     }
 }

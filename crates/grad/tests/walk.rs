@@ -132,6 +132,37 @@ fn gradients_of_a_graph_are_its_slopes() {
 }
 
 #[test]
+fn rounded_factors_leave_gradients_where_they_point() {
+    for images in [3, 40] {
+        let model = network(9);
+        let x = Draw(5).floats(images * model.value(model.input()).len(), 1.5);
+        let tape = forward(&model, &x, images, Mode::Train);
+        let losses = [seeds(&model, images, 2), seeds(&model, images, 3)];
+        let found = [false, true].map(|rounded| {
+            let wanted = Wanted {
+                parameters: true,
+                values: vec![],
+                rounded,
+            };
+            backward(&model, &tape, &losses, &wanted)
+        });
+        for (a, b) in found[0].iter().zip(&found[1]) {
+            for (i, node) in model.nodes().iter().enumerate() {
+                let (Some(a), Some(b)) = (a.node(NodeId(i)), b.node(NodeId(i))) else {
+                    continue;
+                };
+                let largest = a.weight.iter().fold(0.0f32, |m, g| m.max(g.abs()));
+                // Each factor errs by 2^-9 of itself at most, in up to four layers on a path.
+                for (a, b) in a.weight.iter().zip(&b.weight) {
+                    let error = (a - b).abs() / largest;
+                    assert!(error < 0.02, "{}: {b} for {a} of {largest}", node.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn two_losses_in_one_walk_are_two_walks() {
     let (model, images) = (network(6), 20);
     let x = Draw(6).floats(images * model.value(model.input()).len(), 1.5);

@@ -6,7 +6,6 @@ use exbit_model::NodeId;
 use super::{Parameters, What};
 use crate::learn::graph::Graph;
 use crate::learn::pdq;
-use crate::learn::recipe::Method;
 
 impl Parameters {
     /// The gradient of every parameter under one loss, each as long as the parameter: zeros where the
@@ -22,7 +21,7 @@ impl Parameters {
                 What::Rounded(l) => {
                     let g = weight(of(graph.layers[l].node));
                     let mut own = self.layer(l).gradient(&g);
-                    if self.method == Method::Lsq {
+                    if !self.is_decoupled(graph, l) {
                         own.alpha
                             .iter_mut()
                             .zip(&own.beta)
@@ -53,7 +52,7 @@ impl Parameters {
         let n = self.site(s)[2];
         let scaling = pdq::scaling(site.entries, n, site.signed);
         let [alpha, beta, above, below] = sums;
-        let alpha = match self.is_decoupled(graph, s) {
+        let alpha = match self.is_site_decoupled(graph, s) {
             true => alpha,
             false => alpha + beta,
         };
