@@ -57,6 +57,36 @@ pub(crate) fn put_four(to: &mut [i8], codes: &[i8]) {
     }
 }
 
+/// What every [`Micro`] has that reads codes as the bytes they are, four in a step.
+macro_rules! bytes_by_fours {
+    () => {
+        type Lane = u8;
+        type Weight = i8;
+        const DEPTH: usize = 4;
+
+        fn lane(self, [code, ..]: [u8; 4]) -> u8 {
+            code
+        }
+
+        #[inline(always)]
+        fn widen(self, codes: &[u8], lanes: &mut [u8]) {
+            lanes.copy_from_slice(codes);
+        }
+    };
+}
+
+/// How such a kernel packs a byte for each weight, a lane's four side by side.
+macro_rules! weights_as_bytes {
+    () => {
+        #[inline(always)]
+        fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
+            crate::micro::put_four(&mut step[lane * 4..], codes);
+        }
+    };
+}
+
+pub(crate) use {bytes_by_fours, weights_as_bytes};
+
 /// A panel of weights, and the pixels that it is multiplied with.
 pub(crate) struct Job<'a, L, W> {
     pub(crate) codes: &'a [L],

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use crate::every;
-use crate::micro::{BLOCK, ClipOut, Job, Micro, Out, put_four};
+use crate::micro::{BLOCK, ClipOut, Job, Micro, Out, bytes_by_fours, put_four, weights_as_bytes};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,8 @@ fn blocks(left: usize) -> usize {
 }
 
 impl Micro for Avx512Vnni {
-    type Lane = u8;
-    type Weight = i8;
-    const DEPTH: usize = 4;
+    bytes_by_fours!();
+    weights_as_bytes!();
 
     fn name(self) -> &'static str {
         "conv-u8i8-avx512vnni"
@@ -98,20 +97,6 @@ impl Micro for Avx512Vnni {
 
     fn step_len(self, blocks: usize) -> usize {
         step_len::<false>(blocks)
-    }
-
-    #[inline(always)]
-    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
-        put_four(&mut step[lane * 4..], codes);
-    }
-
-    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
-        code
-    }
-
-    #[inline(always)]
-    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
-        lanes.copy_from_slice(codes);
     }
 
     fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
@@ -126,9 +111,7 @@ impl Micro for Avx512Vnni {
 }
 
 impl Micro for Nibbles {
-    type Lane = u8;
-    type Weight = i8;
-    const DEPTH: usize = 4;
+    bytes_by_fours!();
 
     fn name(self) -> &'static str {
         "conv-u8i4-avx512vnni"
@@ -151,15 +134,6 @@ impl Micro for Nibbles {
         for (to, w) in places.iter_mut().zip(four) {
             *to |= if block % 2 == 0 { w & 0xf } else { w << 4 };
         }
-    }
-
-    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
-        code
-    }
-
-    #[inline(always)]
-    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
-        lanes.copy_from_slice(codes);
     }
 
     fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {

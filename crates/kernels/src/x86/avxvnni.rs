@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::avx2::{Avx2, load, load_pair, put};
 use super::dense2::{ROWS, tiles};
 use crate::lookup::Rate;
-use crate::micro::{BLOCK, Job, Micro, Out, put_four};
+use crate::micro::{BLOCK, Job, Micro, Out, bytes_by_fours, weights_as_bytes};
 
 /// The proof that this CPU has AVX2 and a dot product of 256 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,8 @@ impl AvxVnni {
 }
 
 impl Micro for AvxVnni {
-    type Lane = u8;
-    type Weight = i8;
-    const DEPTH: usize = 4;
+    bytes_by_fours!();
+    weights_as_bytes!();
 
     fn name(self) -> &'static str {
         "conv-u8i8-avxvnni"
@@ -72,20 +71,6 @@ impl Micro for AvxVnni {
 
     fn step_len(self, blocks: usize) -> usize {
         blocks * BLOCK * 4
-    }
-
-    #[inline(always)]
-    fn place(self, step: &mut [i8], lane: usize, codes: &[i8]) {
-        put_four(&mut step[lane * 4..], codes);
-    }
-
-    fn lane(self, [code, ..]: [u8; 4]) -> u8 {
-        code
-    }
-
-    #[inline(always)]
-    fn widen(self, codes: &[u8], lanes: &mut [u8]) {
-        lanes.copy_from_slice(codes);
     }
 
     fn multiply(self, job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
