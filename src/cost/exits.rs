@@ -45,6 +45,12 @@ pub fn work_to_exits(program: &Program, policy: &Policy) -> Vec<Work> {
     ways
 }
 
+/// The bit-operations of [`work_to_exits`].
+pub fn bops_to_exits(program: &Program, policy: &Policy) -> Vec<u64> {
+    let work = work_to_exits(program, policy).into_iter();
+    work.map(|w| w.bops).collect()
+}
+
 /// `sum_k f_k C_k`, with `fractions` of 1.
 pub fn expected(fractions: &[f64], costs: impl IntoIterator<Item = u64>) -> f64 {
     let pairs = fractions.iter().zip(costs);

@@ -20,7 +20,7 @@ mod table;
 
 use exbit_kernels::Bits;
 
-pub use exits::{Work, expected, work_to_exits};
+pub use exits::{Work, bops_to_exits, expected, work_to_exits};
 pub use sizes::{ActivationSize, LayerSize, Precisions, Sizes};
 pub(crate) use table::index_of;
 pub use table::{Choice, Latency, Table};

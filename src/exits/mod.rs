@@ -73,7 +73,7 @@ pub struct Crossed {
 }
 
 /// BOPs of an image that leaves at each exit under a policy, then of one that goes to the end:
-/// [`crate::cost::work_to_exits`] of one convention.
+/// [`crate::cost::bops_to_exits`], or the other convention's.
 pub type Costs<'a> = &'a dyn Fn(&Policy) -> Vec<u64>;
 
 /// The best policy of `rule` for `goal` on `held`, which has images. Where nothing saves anything

@@ -5,7 +5,7 @@ use exbit_engine::{Policy, Program, Session};
 use super::images::Images;
 use super::recipe::Recipe;
 use crate::Result;
-use crate::cost::work_to_exits;
+use crate::cost::bops_to_exits;
 use crate::exits::{Calibration, Goal, HeldOut, Rule, Thresholds, calibrate};
 
 /// Images of a batch.
@@ -28,10 +28,7 @@ pub(crate) fn choose(
         let logits = session.run_every_exit(&batch.bytes, indices.len())?;
         held.add(logits, &batch.labels);
     }
-    let costs = |policy: &Policy| -> Vec<u64> {
-        let work = work_to_exits(program, policy);
-        work.into_iter().map(|w| w.bops).collect()
-    };
+    let costs = |policy: &Policy| bops_to_exits(program, policy);
     let goal = match recipe.mean_bops {
         Some(most) => Goal::Bops(most),
         None => Goal::Drop(recipe.drop),

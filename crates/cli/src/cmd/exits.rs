@@ -6,7 +6,7 @@ mod page;
 use std::path::Path;
 
 use exbit::budget::Limit;
-use exbit::cost::{Work, work_to_exits};
+use exbit::cost::{Work, bops_to_exits, work_to_exits};
 use exbit::exits::{Goal, HeldOut, Rule, Thresholds, calibrate, curve};
 use exbit_engine::{Policy, Program, Session};
 use exbit_model::data::{DataSet, Preprocess, Split};
@@ -48,10 +48,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     };
     let held = images.held_out(program.exits.len(), &mut session, progress)?;
     progress.set("choosing thresholds", 0, 1);
-    let costs = |policy: &Policy| -> Vec<u64> {
-        let work = work_to_exits(&program, policy).into_iter();
-        work.map(|w| w.bops).collect()
-    };
+    let costs = |policy: &Policy| bops_to_exits(&program, policy);
     let goal = goal(args, &program);
     let found = calibrate(&held, rule(args.rule), thresholds(args), goal, &costs);
     let curve = curve(&held, rule(args.rule), &costs, CURVE);

@@ -123,7 +123,7 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
         wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
     }
     if let Some(bf16) = Bf16::detect().filter(|_| wants.rounded) {
-        return rounded::backward(bf16, op, &e, seen, dys, wants);
+        return rounded::backward(bf16, op, (&e, &layout), seen, dys, wants);
     }
     let rows: Vec<usize> = forward_terms(&e, &layout)
         .iter()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use exbit::cost::{expected, work_to_exits};
+use exbit::cost::{bops_to_exits, expected, work_to_exits};
 use exbit::exits::{Calibration, HeldOut, Outcome};
 use exbit::report::{Tradeoff, TradeoffPoint};
 use exbit_engine::{Policy, Program, Session};
@@ -26,8 +26,7 @@ pub(super) fn tradeoff(
     curve: &[Outcome],
     data: String,
 ) -> Result<Tradeoff, Failure> {
-    let times = session.profile(pixels, REPEATS)?;
-    let times: Vec<f64> = times.iter().map(|t| t.nanoseconds as f64 / 1e6).collect();
+    let times = step_times(session, pixels)?;
     let point = |label: Option<String>, outcome: &Outcome| TradeoffPoint {
         label,
         top1: outcome.top1,
@@ -96,13 +95,9 @@ pub(super) fn beside(
         return Err(Failure::bad_input(message));
     }
     let held = images.held_out(program.exits.len(), &mut session, progress)?;
-    let costs = |policy: &Policy| -> Vec<u64> {
-        let work = work_to_exits(&program, policy).into_iter();
-        work.map(|w| w.bops).collect()
-    };
+    let costs = |policy: &Policy| bops_to_exits(&program, policy);
     let outcome = held.outcome(&program.policy, &costs);
-    let times = session.profile(pixels, REPEATS)?;
-    let times: Vec<f64> = times.iter().map(|t| t.nanoseconds as f64 / 1e6).collect();
+    let times = step_times(&mut session, pixels)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let ms = milliseconds(&program, &program.policy, &outcome.fractions, &times);
     Ok(TradeoffPoint {
@@ -111,6 +106,12 @@ pub(super) fn beside(
         bops_mean: outcome.bops_mean,
         ms_mean: Some(ms),
     })
+}
+
+/// Milliseconds of the input, then of each step, for one image.
+fn step_times(session: &mut Session, pixels: &[u8]) -> Result<Vec<f64>, Failure> {
+    let times = session.profile(pixels, REPEATS)?.into_iter();
+    Ok(times.map(|t| t.nanoseconds as f64 / 1e6).collect())
 }
 
 /// The time of an image on average, of which `fractions` leave at each way out: `times` are those

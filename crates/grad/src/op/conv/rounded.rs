@@ -15,15 +15,14 @@ use crate::scratch::{Scratch, take};
 pub(super) fn backward(
     bf16: Bf16,
     op: &Conv,
-    e: &Extents,
+    (e, layout): (&Extents, &Layout),
     seen: Seen,
     dys: &[&[f32]],
     wants: &mut Wants,
 ) {
-    let layout = Layout::new(&op.window, e.input, e.output, seen.images);
-    let rows: Vec<usize> = forward_terms(e, &layout).iter().map(|t| t.b).collect();
+    let rows: Vec<usize> = forward_terms(e, layout).iter().map(|t| t.b).collect();
     let pairs = e.cout.div_ceil(2);
-    let terms = backward_terms(e, pairs, &layout);
+    let terms = backward_terms(e, pairs, layout);
     let mut x = halves(e.cin * layout.phases.len() * layout.len);
     let mut dy = halves(e.cout * layout.len);
     let mut dy_pairs = take(pairs * layout.len);
@@ -32,7 +31,7 @@ pub(super) fn backward(
             let mut plane = take(layout.len);
             let planes = bytemuck::cast_slice_mut::<f32, Half>(&mut x);
             for (i, to) in planes.chunks_exact_mut(layout.len).enumerate() {
-                input_phase(e, &layout, group, i, seen.xs[0], &mut plane);
+                input_phase(e, layout, group, i, seen.xs[0], &mut plane);
                 bf16.round(to, &plane);
             }
         }
@@ -40,7 +39,7 @@ pub(super) fn backward(
         for (c, all) in dys.iter().enumerate() {
             let (dy, dy_pairs) = (bytemuck::cast_slice_mut(&mut dy), &mut *dy_pairs);
             let dy_pairs = bytemuck::cast_slice_mut(dy_pairs);
-            put_output(bf16, e, &layout, group, all, (dy, dy_pairs));
+            put_output(bf16, e, layout, group, all, (dy, dy_pairs));
             if let Some(gradient) = wants.parameters.get_mut(c) {
                 let dw = &mut gradient.weight[group * e.weights()..][..e.weights()];
                 let dy = Rows::new(&dy[layout.lead..], e.cout, layout.len);
@@ -49,7 +48,7 @@ pub(super) fn backward(
             }
             if let Some(dx) = &mut wants.dxs[0][c] {
                 let dx = &mut dx[group * e.cin * e.in_plane()..];
-                put_gradient(e, &layout, dx, |phase, laid| {
+                put_gradient(e, layout, dx, |phase, laid| {
                     let weights = bytemuck::cast_slice::<f32, Pair>(&weights);
                     let shifts = Shifts {
                         data: dy_pairs,
