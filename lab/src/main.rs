@@ -11,6 +11,7 @@ mod import;
 mod memory;
 mod points;
 mod table;
+mod trained;
 mod trial;
 mod unpack;
 
@@ -77,6 +78,8 @@ enum Check {
     Cost,
     /// Resident memory of `exbit predict` against its file and arena
     Memory,
+    /// The networks in `models/` against the runs that made them, where these are in target/train
+    Trained,
 }
 
 fn main() -> ExitCode {
@@ -125,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Check::Equality => equality::check(&case, &mut record)?,
                 Check::Cost => cost::check(&case, &mut record)?,
                 Check::Memory => memory::check(&case, &mut record)?,
+                Check::Trained => trained::check(&case, &cifar, &mut record)?,
             }
         }
     }
