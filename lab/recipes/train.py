@@ -109,7 +109,7 @@ def main():
     for name in args.names:
         program = train(name)
         rows = [judge(name, program, None)]
-        policies = args.policy + (["never"] if rows[0]["exits_top1"] else [])
+        policies = args.policy + (["never"] if rows[0]["policy"] not in ("", "never") else [])
         rows += [judge(name, program, policy) for policy in policies]
         for row in rows:
             print(json.dumps(row), flush=True)

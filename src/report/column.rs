@@ -1,7 +1,7 @@
 //! The columns of the report's tables: one list for the terminal and for the page.
 
 use super::number::{bops, bytes, bytes_change, change, count, real, seconds};
-use super::{LayerRow, Report, SiteRow};
+use super::{LayerRow, Report, SiteRow, TradeoffPoint};
 
 /// A column: its heading, and what it shows of a row.
 pub(super) struct Column<R> {
@@ -80,6 +80,29 @@ pub(super) fn activation_columns(report: &Report) -> Vec<Column<SiteRow>> {
         ),
     ];
     known(columns, &report.activations)
+}
+
+/// The columns of a table of `points` that have something to say.
+pub(super) fn point_columns(points: &[TradeoffPoint]) -> Vec<Column<TradeoffPoint>> {
+    let columns = vec![
+        column(
+            "",
+            "way",
+            "a policy or a network",
+            0,
+            |p: &TradeoffPoint| p.label.clone().map_or(Cell::Blank, Cell::Text),
+        ),
+        column("", "top-1", "right answers", 1, |p| {
+            number(Some(p.top1), |top1| format!("{top1:.2} %"))
+        }),
+        column("an image on average", "work", "bit-operations", 2, |p| {
+            number(Some(p.bops_mean), bops)
+        }),
+        column("an image on average", "time", "of the steps", 3, |p| {
+            number(p.ms_mean, |ms| seconds(ms / 1e3))
+        }),
+    ];
+    known(columns, points)
 }
 
 fn sizes() -> Vec<Column<LayerRow>> {

@@ -5,7 +5,9 @@ use maud::{Markup, html};
 use super::axis::Axis;
 use super::frame::{Frame, px};
 use super::label::{Place, place};
+use super::table::table;
 use super::{figure, page};
+use crate::report::column::point_columns;
 use crate::report::number::digits;
 use crate::report::{Quantity, Tradeoff, TradeoffPoint};
 
@@ -21,9 +23,22 @@ impl Tradeoff {
                 (figure("Accuracy and work", &over(Quantity::Bops), Some(caption(self))))
                 (figure("Accuracy and time", &over(Quantity::LatencyMs), Some(caption(self))))
             }
+            @let points = named(self);
+            @if !points.is_empty() {
+                section {
+                    h2 { "In numbers" }
+                    (table("In numbers", &point_columns(&points), &points))
+                }
+            }
         };
         page(&format!("{}, leaving early", self.network), &body)
     }
+}
+
+/// The choice and what stands beside it.
+fn named(tradeoff: &Tradeoff) -> Vec<TradeoffPoint> {
+    let all = tradeoff.chosen.iter().chain(&tradeoff.others);
+    all.cloned().collect()
 }
 
 /// How much of `quantity` a point takes; nothing but work and time is drawn over.
