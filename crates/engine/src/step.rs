@@ -45,7 +45,7 @@ enum Kernel {
     Add(Epilogue),
     /// For each input its table and its channels; then all channels.
     Concat(Vec<([u8; 256], usize)>, usize),
-    Table(Vec<u8>),
+    Table(Box<[u8; 256]>),
     Pad {
         shape: [usize; 3],
         corner: [usize; 2],
@@ -172,7 +172,9 @@ impl Ready {
                 },
                 Target::Codes(y),
             ) => exbit_kernels::max_pool(isa, *shape, *window, part.start / line, x, y),
-            (Kernel::Table(codes), Target::Codes(y)) => scalar::lookup(codes, &x[part], y),
+            (Kernel::Table(codes), Target::Codes(y)) => {
+                exbit_kernels::lookup(isa, codes, &x[part], y)
+            }
             (
                 Kernel::Pad {
                     shape,
@@ -202,7 +204,7 @@ impl Ready {
         for ((table, width), place) in parts.iter().zip(&self.inputs) {
             let (x, _, y) = borrow(arena, place.clone(), None, self.output.clone());
             let y = y.expect("checked: a concatenation writes codes");
-            scalar::concat_part(table, *width, x, [first, channels], y);
+            exbit_kernels::concat_part(self.isa, table, *width, x, [first, channels], y);
             first += width;
         }
     }
@@ -247,7 +249,11 @@ impl Kernel {
                 let parts = step.inputs.iter().map(|&v| table(value(v))).collect();
                 Kernel::Concat(parts, output.shape[2])
             }
-            StepKind::Table { codes } => Kernel::Table(codes.clone()),
+            StepKind::Table { codes } => {
+                let mut table = Box::new([0; 256]);
+                table[..codes.len()].copy_from_slice(codes);
+                Kernel::Table(table)
+            }
             StepKind::Pad {
                 pads: [top, left, ..],
                 code,

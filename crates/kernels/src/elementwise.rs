@@ -1,6 +1,10 @@
 //! Sums of two values and pools, in loops that the compiler vectorizes for the instructions at
-//! hand. The same operations in the same order as the definition, which tests compare them with.
+//! hand, and tables. The same operations in the same order as the definition, which tests compare
+//! them with.
 
+use crate::isa::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::Avx2;
 use crate::{Activation, Epilogue, Finish, Isa, Target, Window, clip_round, scalar};
 
 /// Channels of a pool that are summed at a time.
@@ -28,7 +32,60 @@ pub fn max_pool(
     input: &[u8],
     output: &mut [u8],
 ) {
+    if window.area() == 1 && isa != Isa::SCALAR {
+        return pick(shape, window, first, input, output);
+    }
     isa.run(|| scalar::max_pool(shape, window, first, input, output));
+}
+
+/// The maximum of a window of one tap: pixels at strides.
+fn pick(
+    [h, w, channels]: [usize; 3],
+    window: Window,
+    first: usize,
+    input: &[u8],
+    output: &mut [u8],
+) {
+    let [_, width] = window.output(h, w).unwrap_or_default();
+    for (oy, line) in (first..).zip(output.chunks_exact_mut(width * channels)) {
+        let start = window.position(0, oy, 0) * w;
+        for (ox, pixel) in line.chunks_exact_mut(channels).enumerate() {
+            let at = (start + window.position(1, ox, 0)) * channels;
+            pixel.copy_from_slice(&input[at..at + channels]);
+        }
+    }
+}
+
+/// [`scalar::lookup`] in a table with an entry for every byte, with the instructions of `isa`.
+pub fn lookup(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    match isa.0 {
+        Level::Scalar => scalar::lookup(table, input, output),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(token) => token.lookup(table, input, output),
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni(token) => token.avx2.lookup(table, input, output),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni(token) => match (token.bytes(), Avx2::detect()) {
+            (Some(token), _) => token.lookup(table, input, output),
+            (None, Some(token)) => token.lookup(table, input, output),
+            (None, None) => scalar::lookup(table, input, output),
+        },
+    }
+}
+
+/// [`scalar::concat_part`], with the instructions of `isa`.
+pub fn concat_part(
+    isa: Isa,
+    table: &[u8; 256],
+    channels: usize,
+    input: &[u8],
+    [first, stride]: [usize; 2],
+    output: &mut [u8],
+) {
+    let pixels = input.chunks_exact(channels);
+    for (from, to) in pixels.zip(output.chunks_exact_mut(stride)) {
+        lookup(isa, table, from, &mut to[first..first + channels]);
+    }
 }
 
 /// [`scalar::average_pool`], with the instructions of `isa`.
@@ -166,6 +223,45 @@ impl Affine {
                 out.iter_mut()
                     .zip(sums)
                     .for_each(|(out, t)| *out = finish(t));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_an_entry_for_every_code() {
+        let table: [u8; 256] = std::array::from_fn(|i| (i * 167 + 13) as u8);
+        let codes: Vec<u8> = (0..1000).map(|i| (i * 59 % 256) as u8).collect();
+        for len in [0, 1, 31, 32, 63, 64, 65, 300, 1000] {
+            let mut expected = vec![0; len];
+            scalar::lookup(&table, &codes[..len], &mut expected);
+            for isa in Isa::present() {
+                let mut found = vec![0; len];
+                lookup(isa, &table, &codes[..len], &mut found);
+                assert_eq!(found, expected, "{}, {len}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_of_one_tap_picks() {
+        let (shape, codes) = ([7, 5, 3], (0..105).collect::<Vec<u8>>());
+        for (stride, pad) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
+            let mut window = Window::square(1, stride, 0);
+            window.pads[2] = pad;
+            let [height, width] = window.output(7, 5).unwrap();
+            // With a pad below, a last line may lie outside.
+            let lines = (0..height).take_while(|oy| oy * stride < 7).count();
+            for first in 0..lines {
+                let mut expected = vec![0; (lines - first) * width * 3];
+                let mut found = expected.clone();
+                scalar::max_pool(shape, window, first, &codes, &mut expected);
+                max_pool(Isa::best(), shape, window, first, &codes, &mut found);
+                assert_eq!(found, expected);
             }
         }
     }

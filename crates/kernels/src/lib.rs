@@ -33,7 +33,7 @@ mod x86;
 pub use activation::Activation;
 pub use bits::{Bits, every};
 pub use conv::{PackedConv, Scratch};
-pub use elementwise::{add, average_pool, max_pool};
+pub use elementwise::{add, average_pool, concat_part, lookup, max_pool};
 pub use epilogue::{Epilogue, Finish, magnitude};
 #[cfg(feature = "float")]
 pub use float::{Matrix, MatrixMut, bf16, gemm, lanes, shifted};

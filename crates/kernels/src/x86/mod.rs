@@ -14,6 +14,7 @@ mod depthwise2;
 mod depthwise512;
 mod look2;
 mod look512;
+mod table;
 
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
