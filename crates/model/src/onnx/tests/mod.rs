@@ -4,6 +4,7 @@ mod hostile;
 mod ops;
 mod round_trip;
 mod shapes;
+mod windows;
 
 use prost::Message;
 
@@ -190,4 +191,10 @@ fn text(name: &str, value: &'static str) -> AttributeProto {
 /// Numbers 1, 2, 3, ...
 fn counting(n: usize) -> Vec<f32> {
     (1..=n).map(|v| v as f32).collect()
+}
+
+/// `x` of `dims`, and a weight `w` of the shape `weight`.
+fn conv_file(dims: &[i64], weight: &[i64]) -> File {
+    let n = weight.iter().product::<i64>() as usize;
+    File::new(dims).floats("w", weight, &counting(n))
 }
