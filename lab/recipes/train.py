@@ -28,7 +28,15 @@ COLUMNS = ["network", "commit", "epochs", "policy", "top1", "bops_mean", "times_
 def exbit(*arguments, text=False):
     command = [EXBIT, *map(str, arguments)]
     print("$ exbit", *map(str, arguments), flush=True)
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE if text else None, text=text).stdout
+    done = subprocess.run(command, stdout=subprocess.PIPE if text else None, text=text)
+    # 3: done, but no policy keeps to what the recipe asks for.
+    if done.returncode not in (0, 3):
+        raise SystemExit(done.returncode)
+    return done.stdout
+
+
+def commit():
+    return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
 
 
 def told(text, key):
@@ -46,9 +54,12 @@ def train(name):
               "-o", TEACHER)
     output, more = OUT / f"{name}.exbit", []
     if base := told(text, "from"):
-        if not (OUT / f"{base}.exbit.run").exists():
-            train(base)
+        train(base)
         more = ["--from", OUT / f"{base}.exbit.run"]
+    # A run is of the commit that began it.
+    began = OUT / f"{name}.commit"
+    if not began.exists():
+        began.write_text(commit())
     (OUT / f"{name}.toml").write_text(text)
     exbit("train", SHARED / "models/resnet20_cifar10.onnx", "--method", told(text, "method"), "--data", CIFAR,
           "--teacher", TEACHER, "--recipe", OUT / f"{name}.toml", "--report", OUT / f"{name}.html", "-o", output, *more)
@@ -64,7 +75,7 @@ def judge(name, program, policy):
     beside = found.get("beside_full") or {}
     return {
         "network": name,
-        "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip(),
+        "commit": (OUT / f"{name}.commit").read_text(),
         "epochs": len(run["records"]),
         "policy": found.get("policy") or "",
         "top1": f"{found['top1']:.2f}",
@@ -109,8 +120,9 @@ def main():
     for name in args.names:
         program = train(name)
         rows = [judge(name, program, None)]
-        policies = args.policy + (["never"] if rows[0]["policy"] not in ("", "never") else [])
-        rows += [judge(name, program, policy) for policy in policies]
+        own = rows[0]["policy"]
+        policies = {*args.policy, "never"} - {own} if own else set()
+        rows += [judge(name, program, policy) for policy in sorted(policies)]
         for row in rows:
             print(json.dumps(row), flush=True)
         if args.record:

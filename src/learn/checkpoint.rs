@@ -30,7 +30,7 @@ pub struct Record {
     pub train: Vec<f64>,
     /// Held-out images that each answer has right, percent.
     pub held_out: Vec<f64>,
-    /// Bit-operations of one image to the end, bits rounded; 0 for a float network.
+    /// Bit-operations of one image to the end and of all exits' heads, bits rounded; 0 for a float network.
     pub bops: f64,
     /// Bits of each layer's weight.
     pub weight_bits: Vec<f32>,

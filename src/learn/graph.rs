@@ -38,7 +38,7 @@ pub(crate) enum Role {
     Input,
     /// What is read otherwise than by one layer: eight bits, one learned step.
     Stream,
-    /// What the first or last layer reads: eight bits.
+    /// What the first layer or the last one before an answer reads: eight bits.
     Edge,
     /// What a layer reads: bits may be learned.
     Layer,
@@ -52,7 +52,7 @@ pub(crate) struct Layer {
     pub(crate) macs: u64,
     /// The quantizer of what it reads, in [`Graph::sites`].
     pub(crate) site: usize,
-    /// Whether it is the first or last layer, and so of eight bits.
+    /// Whether it is the first layer or the last one before an answer, and so of eight bits.
     pub(crate) is_edge: bool,
     /// Whether a BatchNorm takes its result, so that no scale of it shows.
     pub(crate) is_normed: bool,
@@ -108,7 +108,7 @@ impl Graph {
                 graph.round(model, (from, at), kind, "input")?
             };
         }
-        let output_layer = output_layer(model);
+        let last = answer_layers(model);
         for (i, node) in model.nodes().iter().enumerate() {
             let id = NodeId(i);
             let mut inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
@@ -128,7 +128,7 @@ impl Graph {
                     name: node.name.clone(),
                     macs: model.macs(id),
                     site: site.unwrap_or(0),
-                    is_edge: graph.layers.is_empty() || Some(id) == output_layer,
+                    is_edge: graph.layers.is_empty() || last.contains(&id),
                     is_normed: is_normed(model, node.output),
                 });
             }
@@ -218,15 +218,18 @@ impl Graph {
     }
 }
 
-fn output_layer(model: &Model) -> Option<NodeId> {
-    let mut value = model.output();
-    loop {
-        let node = model.producer(value)?;
-        if model.node(node).op.weight().is_some() {
-            return Some(node);
+/// The last layers: of the output, and of every exit.
+fn answer_layers(model: &Model) -> Vec<NodeId> {
+    let last = |mut value: ValueId| {
+        loop {
+            let node = model.producer(value)?;
+            if model.node(node).op.weight().is_some() {
+                return Some(node);
+            }
+            value = model.node(node).inputs[0];
         }
-        value = model.node(node).inputs[0];
-    }
+    };
+    model.answers().filter_map(last).collect()
 }
 
 fn places(network: &Network) -> Places {
@@ -234,10 +237,8 @@ fn places(network: &Network) -> Places {
         behind: BTreeMap::new(),
         before: BTreeMap::new(),
     };
-    let (first, last) = (
-        network.layers().first().copied(),
-        output_layer(&network.model),
-    );
+    let mut edges = answer_layers(&network.model);
+    edges.extend(network.layers().first());
     for site in network.sites() {
         let moves = |kind: &StageKind| {
             matches!(
@@ -259,7 +260,7 @@ fn places(network: &Network) -> Places {
                     .map(move |(at, _)| (s.node, is_layer(at)))
             })
             .collect();
-        let role = |node: NodeId| match [first, last].contains(&Some(node)) {
+        let role = |node: NodeId| match edges.contains(&node) {
             true => Role::Edge,
             false => Role::Layer,
         };

@@ -214,14 +214,13 @@ impl Recipe {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |field: &str, message: &str| {
-            let place = format!("recipe: {field}");
-            Err(Error::new(ErrorKind::Mismatch, place, message))
-        };
-        let positive = |x: f32| x.is_finite() && x >= 0.0;
-        if !(2..=8).contains(&self.bits) {
-            return wrong("bits", "expected 2 to 8");
-        }
+        self.check_images()?;
+        self.check_descent()?;
+        self.check_search()?;
+        self.check_exits()
+    }
+
+    fn check_images(&self) -> Result<()> {
         if !(1..=1 << 16).contains(&self.batch) {
             return wrong("batch", "expected 1 to 65536 images");
         }
@@ -231,6 +230,10 @@ impl Recipe {
         if !(0.01..=1.0).contains(&self.augment.area) {
             return wrong("augment.area", "expected a share from 0.01 to 1");
         }
+        Ok(())
+    }
+
+    fn check_descent(&self) -> Result<()> {
         let Epochs {
             warm,
             search,
@@ -239,13 +242,7 @@ impl Recipe {
         if [warm, search, settle].into_iter().any(|n| n > 100_000) {
             return wrong("epochs", "expected at most 100000 of each");
         }
-        let outside = |p: &Position| match p {
-            Position::Share(share) => !(0.0..=1.0).contains(share),
-            Position::Name(_) => false,
-        };
-        if self.exits.iter().any(outside) {
-            return wrong("exits", "expected shares from 0 to 1, or names of nodes");
-        }
+        let positive = |x: f32| x.is_finite() && x >= 0.0;
         if ![self.rate, self.decay, self.penalty]
             .into_iter()
             .all(positive)
@@ -258,36 +255,58 @@ impl Recipe {
         if !(0.1..=100.0).contains(&self.temperature) {
             return wrong("temperature", "expected a number from 0.1 to 100");
         }
-        let mean = self.mean_bops.unwrap_or(1.0);
-        if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {
-            return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
+        Ok(())
+    }
+
+    fn check_search(&self) -> Result<()> {
+        if !(2..=8).contains(&self.bits) {
+            return wrong("bits", "expected 2 to 8");
         }
         if self.searches() && self.epochs.settle == 0 {
-            return wrong(
-                "epochs",
-                "a search needs epochs.settle: bits are whole only there",
-            );
+            let message = "a search needs epochs.settle: bits are whole only there";
+            return wrong("epochs", message);
         }
-        if !self.exits.is_empty() && self.method == Method::Float {
-            return wrong("exits", "a float network with exits cannot be written");
-        }
-        if !self.exits.is_empty() && self.held_out == 0 {
-            return wrong(
-                "held_out",
-                "exits need images kept apart, to choose thresholds by",
-            );
-        }
-        let learned = self.searches();
         match self.target_bops {
             Some(target) if !(target.is_finite() && target > 0.0) => {
                 wrong("target_bops", "expected a positive number, as 0.381e9")
             }
-            None if learned => wrong(
+            None if self.searches() => wrong(
                 "target_bops",
                 "the search for bits needs it: give, say, 0.381e9, or set epochs.search to 0",
             ),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn check_exits(&self) -> Result<()> {
+        let outside = |p: &Position| match p {
+            Position::Share(share) => !(0.0..=1.0).contains(share),
+            Position::Name(_) => false,
+        };
+        if self.exits.iter().any(outside) {
+            return wrong("exits", "expected shares from 0 to 1, or names of nodes");
+        }
+        let mean = self.mean_bops.unwrap_or(1.0);
+        if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {
+            return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
+        }
+        if self.exits.is_empty() {
+            return match self.mean_bops {
+                Some(_) => wrong(
+                    "mean_bops",
+                    "nobody leaves early without exits: give them too",
+                ),
+                None => Ok(()),
+            };
+        }
+        if self.method == Method::Float {
+            return wrong("exits", "a float network with exits cannot be written");
+        }
+        if self.held_out == 0 {
+            let message = "exits need images kept apart, to choose thresholds by";
+            return wrong("held_out", message);
+        }
+        Ok(())
     }
 
     /// The phases that there are, with their epochs.
@@ -335,4 +354,9 @@ impl Phase {
             Phase::Settle => "settle",
         }
     }
+}
+
+fn wrong(field: &str, message: &str) -> Result<()> {
+    let place = format!("recipe: {field}");
+    Err(Error::new(ErrorKind::Mismatch, place, message))
 }

@@ -33,6 +33,14 @@ pub enum Event<'a> {
     Read(usize),
     /// A step was taken: the place after it, and of how many steps the epoch consists.
     Step(&'a Place, usize),
+    /// Bits were made whole: the bit-operations before that, and their target. Where the search ends
+    /// above it, all bits are brought down alike.
+    Rounded {
+        /// With bits as they were learned.
+        bops: f64,
+        /// What they are now below.
+        target: f64,
+    },
     /// An epoch ended.
     Epoch(&'a Record),
 }
@@ -73,6 +81,14 @@ impl Run {
         check_input(&base, preprocess)?;
         let images = Images::read(set, preprocess, classes, recipe, &mut read)?;
         let mut teacher = teacher;
+        if teacher.is_none() && recipe.temperature != 1.0 {
+            let message = "is of a teacher, and there is none";
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                "recipe: temperature",
+                message,
+            ));
+        }
         if let Some(teacher) = &mut teacher {
             teacher.prepare(base.value(base.input()).len(), classes)?;
         }
@@ -121,7 +137,7 @@ impl Run {
     }
 
     /// Goes back to where the run in the file `path` stood. It may have been told another number of
-    /// epochs: the rate falls towards the new end from then on.
+    /// epochs: the rate falls towards the new end from then on; and when images leave is chosen anew.
     ///
     /// # Errors
     /// As reading the file; `Mismatch` when it was told anything else than this one.
@@ -129,6 +145,8 @@ impl Run {
         let Saved { header, tensors } = Saved::open(path)?;
         let told = Recipe {
             epochs: self.recipe.epochs,
+            drop: self.recipe.drop,
+            mean_bops: self.recipe.mean_bops,
             ..header.recipe
         };
         let other = match () {
@@ -223,7 +241,7 @@ impl Run {
         }
         let (phase, epochs) = (self.place.phase, self.place.epochs(&self.recipe));
         if (self.place.epoch, self.place.step) == (0, 0) {
-            self.begin(phase);
+            self.begin(phase, tell);
         }
         let mut start = Instant::now();
         let steps = self.steps();
@@ -270,13 +288,17 @@ impl Run {
     }
 
     /// What changes at the beginning of a phase.
-    fn begin(&mut self, phase: Phase) {
+    fn begin(&mut self, phase: Phase, tell: &mut dyn FnMut(Event) -> bool) {
         for parameter in &mut self.parameters.all {
             parameter.velocity.fill(0.0);
             parameter.square.fill(0.0);
         }
         if phase == Phase::Settle && self.recipe.method == Method::Mcqueen {
             let target = self.recipe.target_bops.filter(|_| self.recipe.searches());
+            if let Some(target) = target {
+                let bops = penalty::bops(&self.graph, &self.parameters, false);
+                tell(Event::Rounded { bops, target });
+            }
             penalty::round_bits(&self.graph, &mut self.parameters, target);
             self.parameters.put(&mut self.graph);
         }

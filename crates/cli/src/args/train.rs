@@ -19,8 +19,8 @@ Examples:
       --teacher resnet56.exbit --recipe mcqueen.toml -o net.exbit
 
 A recipe is a TOML file; every key may be left out:
-  bits = 8                 # of weights and activations at the start; first and last layer: 8
-  target_bops = 0.381e9    # bit-operations to the end of the network that the search aims at
+  bits = 8                 # of weights and activations at the start; first and last layers: 8
+  target_bops = 0.381e9    # bit-operations that the search aims at: to the end, and of all exits' heads
   penalty = 0.7            # of |BOPs / target - 1|
   exits = [0.33, 0.56]     # shares of the MACs, or names of nodes
   head = \"conv\"            # what an exit consists of: conv, strided, tower, pool

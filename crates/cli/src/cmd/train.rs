@@ -44,6 +44,9 @@ struct Exits {
     top1_full: f64,
     bops_mean: f64,
     fractions: Vec<f64>,
+    /// Chosen on one half of the images, judged on the other: points of top-1 below the end, BOPs.
+    crossed_drop: f64,
+    crossed_bops_mean: f64,
 }
 
 impl Exits {
@@ -56,6 +59,8 @@ impl Exits {
             top1_full: found.full.top1,
             bops_mean: chosen.bops_mean,
             fractions: chosen.fractions.clone(),
+            crossed_drop: found.crossed.drop,
+            crossed_bops_mean: found.crossed.bops_mean,
         }
     }
 }
@@ -210,6 +215,11 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
                 Event::Step(place, steps) => {
                     view::show(progress, (&records, all), place, steps);
                 }
+                Event::Rounded { bops, target } => {
+                    if let Some(note) = view::rounded(bops, target) {
+                        progress.note(&note);
+                    }
+                }
                 Event::Epoch(record) => progress.note(&epoch_line(record)),
             }
             !stop.load(Ordering::SeqCst) && last.elapsed() < SAVE_EVERY
@@ -278,6 +288,14 @@ fn text(json: &Json) -> String {
             exits.top1_full,
             table::count(exits.bops_mean as u64),
         ));
+        lines.push(format!(
+            "thresholds chosen on one half, judged on the other: {:.2} points below the end, {}BOPs",
+            exits.crossed_drop,
+            table::count(exits.crossed_bops_mean as u64),
+        ));
+        if !exits.met {
+            lines.push("no thresholds keep to the recipe's mean_bops or drop".into());
+        }
     }
     lines.push(match json.done {
         true => format!("written to {}", json.output.display()),

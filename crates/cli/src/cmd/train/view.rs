@@ -73,9 +73,28 @@ pub(super) fn epoch_line(record: &Record) -> String {
     )
 }
 
+/// What is to be said when bits are made whole: that the search did not reach its target.
+pub(super) fn rounded(bops: f64, target: f64) -> Option<String> {
+    let above = 100.0 * (bops / target - 1.0);
+    (above > 5.0).then(|| {
+        format!(
+            "the search ended at {} BOPs, {above:.0} % above the target: all bits are brought down \
+             alike; a longer search or a larger penalty comes nearer",
+            table::count(bops as u64)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_that_fell_short_is_told() {
+        assert_eq!(rounded(0.51e9, 0.5e9), None);
+        let note = rounded(0.65e9, 0.5e9).unwrap();
+        assert!(note.contains("650 M BOPs, 30 % above"), "{note}");
+    }
 
     #[test]
     fn a_course_goes_from_its_least_to_its_most() {
