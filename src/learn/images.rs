@@ -34,6 +34,15 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<usize>,
 }
 
+/// The images of a set of `images` that a recipe with `held_out` keeps apart from training, in order;
+/// whatever its seed, so that runs of other seeds are judged on the same ones.
+pub fn kept_apart(images: usize, held_out: usize) -> Vec<usize> {
+    let mut order = shuffled(images, 0);
+    let mut apart = order.split_off(images.saturating_sub(held_out));
+    apart.sort_unstable();
+    apart
+}
+
 impl Images {
     /// Reads all images of `set`; `progress` hears of each.
     ///
@@ -73,18 +82,15 @@ impl Images {
             progress(1);
         }
         let (scale, shift) = preprocess.affine();
-        // Apart from the seed: runs of other seeds are judged on the same images.
-        let mut order = shuffled(labels.len(), 0);
-        let mut held_out = order.split_off(labels.len() - recipe.held_out);
-        order.sort_unstable();
-        held_out.sort_unstable();
+        let held_out = kept_apart(labels.len(), recipe.held_out);
+        let is_free = |i: &usize| held_out.binary_search(i).is_err();
         Ok(Self {
+            train: (0..labels.len()).filter(is_free).collect(),
             bytes,
             labels,
             shape,
             scale,
             shift,
-            train: order,
             held_out,
         })
     }

@@ -32,6 +32,7 @@ mod tests;
 
 pub use checkpoint::{Record, Saved};
 pub use exits::{attach, cuts};
+pub use images::kept_apart;
 pub use optimizer::{Optimizer, Schedule};
 pub use place::{Place, Sums};
 pub use recipe::{Augment, Epochs, Head, Method, Phase, Position, Recipe};

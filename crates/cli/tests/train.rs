@@ -58,6 +58,24 @@ fn a_run_gives_a_program_that_runs_and_a_page() {
 }
 
 #[test]
+fn thresholds_are_chosen_on_what_training_kept_apart() {
+    let folder = Folder::new("train-apart");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let exits = format!("{RECIPE}exits = [0.5]\nhead = \"pool\"\ndrop = 100\n");
+    let recipe = folder.write("recipe.toml", exits);
+    let net = folder.at("net.exbit");
+    let trained = good(&command(&model, &data, &recipe, &net));
+    assert_eq!(trained["exits"]["met"], true);
+    let images = |more: &[&str]| {
+        let args = ["exits", &net, "--data", &data, "--drop", "100"];
+        good(&[&args, more].concat())["images"].as_u64()
+    };
+    assert_eq!(images(&[]), Some(4));
+    assert_eq!(images(&["--skip", "10"]), Some(14));
+    assert_eq!(images(&["--split", "train"]), Some(24));
+}
+
+#[test]
 fn bad_recipes_are_told() {
     let folder = Folder::new("train-bad");
     let (model, data) = (folder.model(), folder.idx(24));
@@ -82,6 +100,11 @@ fn bad_recipes_are_told() {
         (
             "target_bops = 1e6\nexits = [0.5]\nhead = \"pool\"\nheld_out = 20",
             "training images",
+        ),
+        ("mean_bops = 1e6\ntarget_bops = 1e6", "recipe: mean_bops"),
+        (
+            "target_bops = 1e6\ntemperature = 4.0\nbatch = 8\nheld_out = 4",
+            "recipe: temperature",
         ),
         (
             "target_bops = 1e6\nexits = [\"nowhere\"]\nbatch = 8\nheld_out = 4",

@@ -16,14 +16,15 @@ use super::{Preprocessing, Threads};
 /// within --drop, or that are right the most often within --bops. The Program that comes out
 /// carries them; `exbit eval --policy` tries others without writing anything.
 ///
-/// Choose on images that training did not see (--skip leaves out the first ones) and that will not
-/// judge the result: thresholds chosen on the test part make its accuracy too good. How far the
+/// Choose on images that training did not see and that will not judge the result. For a network that
+/// `exbit train` made, those that it kept apart of its training data are taken, unless --split or
+/// --skip say otherwise. Thresholds chosen on the test part make its accuracy too good. How far the
 /// choice can be trusted is measured: on each half of the images with thresholds from the other.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("goal").args(["drop", "bops"]).required(true))]
 #[command(after_long_help = super::manual("\
 Examples:
-  exbit exits net.exbit --data cifar-10-batches-bin --skip 45000 --drop 0.1 -o early.exbit
+  exbit exits net.exbit --data cifar-10-batches-bin --drop 0.1 -o early.exbit
   exbit exits net.exbit --data photos --split val --bops 0.2G --per-exit -o early.exbit
   exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --json | jq .curve
   exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --beside w4a4.exbit w3a3.exbit
@@ -49,8 +50,8 @@ pub(crate) struct Exits {
     #[arg(long, value_name = "PART", value_parser = Split::from_str)]
     pub(crate) split: Option<Split>,
     /// Leave out the first N images: those that training saw
-    #[arg(long, value_name = "N", default_value = "0")]
-    pub(crate) skip: usize,
+    #[arg(long, value_name = "N")]
+    pub(crate) skip: Option<usize>,
     /// Only N images
     #[arg(long, value_name = "N", value_parser = super::at_least_one)]
     pub(crate) limit: Option<usize>,

@@ -8,6 +8,7 @@ use std::path::Path;
 use exbit::budget::Limit;
 use exbit::cost::{Work, bops_to_exits, work_to_exits};
 use exbit::exits::{Goal, HeldOut, Rule, Thresholds, calibrate, curve};
+use exbit::learn::{Recipe, kept_apart};
 use exbit_engine::{Policy, Program, Session};
 use exbit_model::data::{DataSet, Preprocess, Split};
 
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     let images = Images {
         set: &set,
         preprocess: &preprocess,
-        chosen: chosen(args, &set)?,
+        chosen: chosen(args, &program, &set, progress)?,
     };
     let held = images.held_out(program.exits.len(), &mut session, progress)?;
     progress.set("choosing thresholds", 0, 1);
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     let curve = curve(&held, rule(args.rule), &costs, CURVE);
     let json = json(args, &program, &held, &found, &curve);
     if let Some(path) = &args.report {
-        let image = set.batch(&preprocess, &[args.skip])?.pixels;
+        let image = set.batch(&preprocess, &images.chosen[..1])?.pixels;
         let data = set.to_string();
         let mut tradeoff =
             page::tradeoff(&program, &mut session, &image, &held, &found, &curve, data)?;
@@ -81,15 +82,37 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     })
 }
 
-/// The images that are not left out.
-fn chosen(args: &Exits, set: &DataSet) -> Result<Vec<usize>, Failure> {
-    let limit = args.limit.unwrap_or(usize::MAX);
-    let chosen: Vec<usize> = (args.skip..set.len()).take(limit).collect();
-    if chosen.is_empty() {
-        let message = format!("--skip {}: there are {} images", args.skip, set.len());
+/// The images that are not left out: where nothing is asked, those that training kept apart.
+fn chosen(
+    args: &Exits,
+    program: &Program,
+    set: &DataSet,
+    progress: &Progress,
+) -> Result<Vec<usize>, Failure> {
+    let asked = args.split.is_some() || args.skip.is_some();
+    let all = match held_out(program).filter(|n| !asked && (1..set.len()).contains(n)) {
+        Some(n) => {
+            progress.note(&format!(
+                "chosen on the {n} images that training kept apart"
+            ));
+            kept_apart(set.len(), n)
+        }
+        None => (args.skip.unwrap_or(0)..set.len()).collect(),
+    };
+    if all.is_empty() {
+        let skip = args.skip.unwrap_or(0);
+        let message = format!("--skip {skip}: there are {} images", set.len());
         return Err(Failure::bad_input(message));
     }
-    Ok(chosen)
+    let limit = args.limit.unwrap_or(usize::MAX);
+    Ok(all.into_iter().take(limit).collect())
+}
+
+/// How many images the training of `program` kept apart, if `exbit train` made it.
+fn held_out(program: &Program) -> Option<usize> {
+    let note = program.notes.iter().find(|(key, _)| key == "recipe");
+    let recipe = note.and_then(|(_, text)| Recipe::parse(text).ok());
+    recipe.map(|recipe| recipe.held_out)
 }
 
 /// The chosen images of a data set.
