@@ -1,7 +1,7 @@
 //! The main job: a float network, images and a budget in; a Plan and a Program out.
 //!
-//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> distill -> lower. Each step is a
-//! function of its own, public and usable alone; this is the order in which they make a Program
+//! prepare -> calibrate -> sensitivity -> allocate -> reconstruct -> distill -> lower. Each step is
+//! a function of its own, public and usable alone; this is the order in which they make a Program
 //! without training.
 
 use std::path::PathBuf;
@@ -115,8 +115,8 @@ pub struct Quantization {
 /// become its input. With `plan`, its bits are taken and nothing is searched.
 ///
 /// # Errors
-/// `Unsupported` for an op without an integer step, `Mismatch` when plan, pins or budgets do not fit
-/// the network, and as reading `samples`. A budget that cannot be met is no error: see
+/// `Unsupported` for an op without an integer step, `Mismatch` when plan, pins or budgets do not
+/// fit the network, and as reading `samples`. A budget that cannot be met is no error: see
 /// [`Allocation::missed`].
 pub fn quantize(
     model: &Model,

@@ -1,5 +1,5 @@
-//! Training, on networks so small that it takes seconds: what is learned, what is deployed, and that a
-//! run which was interrupted ends as one that was not.
+//! Training, on networks so small that it takes seconds: what is learned, what is deployed, and
+//! that a run which was interrupted ends as one that was not.
 
 #![allow(clippy::unwrap_used)] // A test may panic.
 
@@ -29,7 +29,8 @@ fn weight(shape: &[usize], state: &mut u64) -> Tensor {
     Tensor::new(shape.to_vec(), data.collect()).unwrap()
 }
 
-/// A stem, two residual blocks of which the second halves the sides, a classifier; BatchNorm is kept.
+/// A stem, two residual blocks of which the second halves the sides, a classifier; BatchNorm is
+/// kept.
 fn network() -> Model {
     let mut state = 7;
     let mut m = Model::new("small", "x", vec![1, SIDE, SIDE]);

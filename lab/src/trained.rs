@@ -1,5 +1,5 @@
-//! The networks in `models/` against the runs that made them: what the engine does with the file is what
-//! the simulation does with the trained parameters, image by image.
+//! The networks in `models/` against the runs that made them: what the engine does with the file is
+//! what the simulation does with the trained parameters, image by image.
 
 use std::error::Error;
 use std::fs;

@@ -1,16 +1,17 @@
 //! Distillation end to end: the quantized network learns to answer as the float network does.
 //!
 //! Reconstruction makes every layer give what it should; what is left of the error is only felt at
-//! the end of the network. Here the loss is the one that counts, `KL(p_float, p_quantized)` over the
-//! calibration images (no labels), and what moves is everything that needs no new rounding: the scale
-//! of each output channel, the biases and the steps of the activation grids. Codes stay.
+//! the end of the network. Here the loss is the one that counts, `KL(p_float, p_quantized)` over
+//! the calibration images (no labels), and what moves is everything that needs no new rounding: the
+//! scale of each output channel, the biases and the steps of the activation grids. Codes stay.
 //!
-//! Adam takes the steps. The loss is a square of what is wrong, so the rate goes with the root of the
-//! loss at first: eight bits need a gentler hand than four. It falls by a cosine. Each pass sees every image a little differently
-//! (`views`), because few images have to serve: codes that were chosen on an image reproduce it better
-//! than others, and what is left to learn is how to answer the others. For the same reason nothing is
-//! selected on images that reconstruction has seen; the number of passes is fixed. We decided all of
-//! this on calibration images held out (EfficientNet-Lite0, MobileNetV2).
+//! Adam takes the steps. The loss is a square of what is wrong, so the rate goes with the root of
+//! the loss at first: eight bits need a gentler hand than four. It falls by a cosine. Each pass
+//! sees every image a little differently (`views`), because few images have to serve: codes that
+//! were chosen on an image reproduce it better than others, and what is left to learn is how to
+//! answer the others. For the same reason nothing is selected on images that reconstruction has
+//! seen; the number of passes is fixed. We decided all of this on calibration images held out
+//! (EfficientNet-Lite0, MobileNetV2).
 
 mod student;
 mod views;

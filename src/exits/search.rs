@@ -13,7 +13,8 @@ use super::{Costs, Goal, Rule, Standing, better};
 
 /// Rounds over all exits; a few are enough.
 const MOST_ROUNDS: usize = 20;
-/// The prices of BOPs that are tried: `2^(-i/2)` right answers for all BOPs saved, for `i` below this.
+/// The prices of BOPs that are tried: `2^(-i/2)` right answers for all BOPs saved, for `i` below
+/// this.
 const PRICES: i32 = 25;
 
 /// The best thresholds found for `goal`, no worse than those of `shared`.

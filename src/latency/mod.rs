@@ -7,9 +7,9 @@
 //! networks take turns, so that a machine that slows down slows all of them; a time is the lower
 //! quartile over all turns and over all layers of one shape. All other steps are one sum.
 //!
-//! Times are kept in a file ([`Kept`]), to which pairs that it lacks are added. When times are used ([`Times::of`]) they depart
-//! from what the clock said in one way, so that the allocation does not buy noise: times of one
-//! layer that hardly differ count as equal.
+//! Times are kept in a file ([`Kept`]), to which pairs that it lacks are added. When times are used
+//! ([`Times::of`]) they depart from what the clock said in one way, so that the allocation does not
+//! buy noise: times of one layer that hardly differ count as equal.
 
 mod file;
 mod kept;
@@ -140,8 +140,8 @@ impl Times {
         pairs.iter().filter(|p| !known(p)).copied().collect()
     }
 
-    /// The times of `pairs` alone, in their order, each layer's with its clusters' means in place of what hardly
-    /// differs.
+    /// The times of `pairs` alone, in their order, each layer's with its clusters' means in place
+    /// of what hardly differs.
     ///
     /// # Errors
     /// `Mismatch` when one was not measured.

@@ -1,3 +1,5 @@
+//! Times that are made up, kept and completed.
+
 use super::*;
 
 fn bits(all: &[u8]) -> Vec<Bits> {

@@ -1,4 +1,5 @@
-//! How training images vary: cut and resized, shifted, mirrored. On bytes, so that a teacher can see the same.
+//! How training images vary: cut and resized, shifted, mirrored. On bytes, so that a teacher can
+//! see the same.
 
 use exbit_model::data::resized_part;
 use rand_chacha::ChaCha8Rng;
@@ -6,8 +7,8 @@ use rand_chacha::rand_core::Rng;
 
 use super::recipe::Augment;
 
-/// Appends `image`, `[height, width, channels]`, to `out`, as a fresh view of it: a part of it resized
-/// to the whole, shifted, mirrored; what comes in from outside is black.
+/// Appends `image`, `[height, width, channels]`, to `out`, as a fresh view of it: a part of it
+/// resized to the whole, shifted, mirrored; what comes in from outside is black.
 pub(crate) fn view(
     image: &[u8],
     shape: [usize; 3],
@@ -33,8 +34,9 @@ fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
     ((u64::from(random.next_u32()) * n as u64) >> 32) as usize
 }
 
-/// `[top, left, height, width]` of a part of at least `area` of the image, its sides in a ratio from
-/// 3:4 to 4:3 (evenly in its logarithm) of the image's, as Inception was trained (Szegedy et al. 2015).
+/// `[top, left, height, width]` of a part of at least `area` of the image, its sides in a ratio
+/// from 3:4 to 4:3 (evenly in its logarithm) of the image's, as Inception was trained (Szegedy et
+/// al. 2015).
 fn part([height, width, _]: [usize; 3], area: f64, random: &mut ChaCha8Rng) -> [usize; 4] {
     let share = area + (1.0 - area) * unit(random);
     let slant = (4.0f64 / 3.0).powf(2.0 * unit(random) - 1.0);

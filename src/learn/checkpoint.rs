@@ -1,6 +1,6 @@
 //! A training run on disk: every number that moves, where the run stands, what it was told. One
-//! safetensors file, written beside and renamed; a run that goes on from it gives the same bytes as one
-//! that was never interrupted.
+//! safetensors file, written beside and renamed; a run that goes on from it gives the same bytes as
+//! one that was never interrupted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,8 @@ pub struct Record {
     pub train: Vec<f64>,
     /// Held-out images that each answer has right, percent.
     pub held_out: Vec<f64>,
-    /// Bit-operations of one image to the end and of all exits' heads, bits rounded; 0 for a float network.
+    /// Bit-operations of one image to the end and of all exits' heads, bits rounded; 0 for a float
+    /// network.
     pub bops: f64,
     /// Bits of each layer's weight.
     pub weight_bits: Vec<f32>,
@@ -131,8 +132,8 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// Takes over what another run learned, by name: values, not velocities. What is not in it stays as it
-/// is. Gives how many parameters were found.
+/// Takes over what another run learned, by name: values, not velocities. What is not in it stays as
+/// it is. Gives how many parameters were found.
 pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Tensors) -> usize {
     let found = parameters.adopt(graph, |name, len| {
         tensors.get(name).filter(|t| t.len() == len).cloned()
@@ -165,8 +166,8 @@ fn for_statistics(
 /// Writes a run to `path`.
 ///
 /// # Errors
-/// `Io` when it cannot be written; `Mismatch` when a number is none any more: what stands there then
-/// stays.
+/// `Io` when it cannot be written; `Mismatch` when a number is none any more: what stands there
+/// then stays.
 pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()> {
     let fail = |kind, message: String| Error::new(kind, path.display().to_string(), message);
     if let Some((name, _)) = tensors

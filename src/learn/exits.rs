@@ -10,9 +10,9 @@ use super::recipe::{Head, Position};
 use crate::prepare::network::stages;
 use crate::{Error, ErrorKind, Result};
 
-/// Where exits may stand, each with the share of the network's MACs before it: values of channels and
-/// positions that a stage gives (a layer with its normalisation, residual sum and activation), and
-/// through which everything goes that comes after them.
+/// Where exits may stand, each with the share of the network's MACs before it: values of channels
+/// and positions that a stage gives (a layer with its normalisation, residual sum and activation),
+/// and through which everything goes that comes after them.
 ///
 /// # Errors
 /// `Unsupported` for an op that has no integer step where it stands.

@@ -21,8 +21,8 @@ use crate::prepare::{Network, prepare};
 use crate::quantized::{Quantized, QuantizedLayer};
 use crate::{Error, ErrorKind, QuantizedWeight, Result};
 
-/// The integer network that `graph` with `parameters` stands for; `base` is the model that it was made
-/// from, `input` the grid of its input.
+/// The integer network that `graph` with `parameters` stands for; `base` is the model that it was
+/// made from, `input` the grid of its input.
 ///
 /// # Errors
 /// `Mismatch` when bits are not whole, or a scale is not finite.

@@ -1,12 +1,14 @@
-//! The network as it is trained: the float model with a quantizer wherever the integer network rounds.
+//! The network as it is trained: the float model with a quantizer wherever the integer network
+//! rounds.
 //!
-//! A value that one layer alone reads gets that layer's quantizer. Every other value that becomes codes
-//! (what residual sums, pools and several layers read) is a stream: eight bits, always, and each layer
-//! that reads it has a quantizer of its own behind. So few bits are spent where multiplications are,
-//! and sums keep what they need; the engine brings codes from the one grid to the other by a table.
+//! A value that one layer alone reads gets that layer's quantizer. Every other value that becomes
+//! codes (what residual sums, pools and several layers read) is a stream: eight bits, always, and
+//! each layer that reads it has a quantizer of its own behind. So few bits are spent where
+//! multiplications are, and sums keep what they need; the engine brings codes from the one grid to
+//! the other by a table.
 //!
-//! Codes of what can be negative lie evenly about zero. HardSwish and LeakyReLU, which hardly are, lose a
-//! bit by that; a learned offset (LSQ+) is not there.
+//! Codes of what can be negative lie evenly about zero. HardSwish and LeakyReLU, which hardly are,
+//! lose a bit by that; a learned offset (LSQ+) is not there.
 
 use std::collections::BTreeMap;
 
@@ -76,12 +78,12 @@ struct Places {
 }
 
 impl Graph {
-    /// Puts quantizers into `model`; into its input only `with_input`, since a Program's input is codes
-    /// already.
+    /// Puts quantizers into `model`; into its input only `with_input`, since a Program's input is
+    /// codes already.
     ///
     /// # Errors
-    /// `Unsupported` for an op that has no integer step where it stands, and for a model that rounds
-    /// already.
+    /// `Unsupported` for an op that has no integer step where it stands, and for a model that
+    /// rounds already.
     pub(crate) fn new(model: &Model, with_input: bool) -> Result<Self> {
         let rounds = |n: &&Node| matches!(n.op, Op::FakeQuant(_));
         if let Some(node) = model.nodes().iter().find(rounds) {

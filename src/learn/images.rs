@@ -34,8 +34,8 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<usize>,
 }
 
-/// The images of a set of `images` that a recipe with `held_out` keeps apart from training, in order;
-/// whatever its seed, so that runs of other seeds are judged on the same ones.
+/// The images of a set of `images` that a recipe with `held_out` keeps apart from training, in
+/// order; whatever its seed, so that runs of other seeds are judged on the same ones.
 pub fn kept_apart(images: usize, held_out: usize) -> Vec<usize> {
     let mut order = shuffled(images, 0);
     let mut apart = order.split_off(images.saturating_sub(held_out));
@@ -47,8 +47,8 @@ impl Images {
     /// Reads all images of `set`; `progress` hears of each.
     ///
     /// # Errors
-    /// As reading them; `Mismatch` when they have no classes below `classes`, are too many to hold, or
-    /// fewer than the recipe takes apart and into one batch.
+    /// As reading them; `Mismatch` when they have no classes below `classes`, are too many to hold,
+    /// or fewer than the recipe takes apart and into one batch.
     pub(crate) fn read(
         set: &DataSet,
         preprocess: &Preprocess,

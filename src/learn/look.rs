@@ -1,4 +1,5 @@
-//! Looking at a network in training: what an epoch was like, and how right it is on images kept apart.
+//! Looking at a network in training: what an epoch was like, and how right it is on images kept
+//! apart.
 
 use exbit_grad::{Mode, forward};
 use exbit_model::{Model, ValueId};

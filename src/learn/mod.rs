@@ -1,13 +1,13 @@
 //! Training: a float network learns to be an integer one, with exits if they are asked for.
 //!
-//! McQueen (Saxena and Roy, BMVC 2023) in three phases, each with its own fall of the rate: `warm`, where
-//! bits are frozen and all losses are summed; `search`, where bits move under a penalty on
-//! bit-operations and the exits' gradient is masked; `settle`, where bits are whole and frozen. LSQ and
-//! float fine-tuning are the same run with less that moves: every claim of the method can be measured
-//! against them under one recipe.
+//! McQueen (Saxena and Roy, BMVC 2023) in three phases, each with its own fall of the rate: `warm`,
+//! where bits are frozen and all losses are summed; `search`, where bits move under a penalty on
+//! bit-operations and the exits' gradient is masked; `settle`, where bits are whole and frozen. LSQ
+//! and float fine-tuning are the same run with less that moves: every claim of the method can be
+//! measured against them under one recipe.
 //!
-//! Read in this order: `recipe`, `graph` (where quantizers stand), `pdq` (their gradients), `parameters`
-//! (what moves), `step`, and `finish` (from there to integers).
+//! Read in this order: `recipe`, `graph` (where quantizers stand), `pdq` (their gradients),
+//! `parameters` (what moves), `step`, and `finish` (from there to integers).
 
 mod augment;
 mod checkpoint;

@@ -3,13 +3,13 @@
 //! With `g` the gradient plus `decay p`:
 //!
 //! ```text
-//! sgd       v = m v + g                                    p -= rate v
-//! rmsprop   s = 0.9 s + 0.1 g^2,  v = m v + g / sqrt(s + 1e-3)     p -= rate v
-//! adam      v = 0.9 v + 0.1 g,    s = 0.999 s + 0.001 g^2          p -= rate v' / (sqrt(s') + 1e-8)
+//! sgd       v = m v + g                                          p -= rate v
+//! rmsprop   s = 0.9 s + 0.1 g^2,  v = m v + g / sqrt(s + 1e-3)   p -= rate v
+//! adam      v = 0.9 v + 0.1 g,    s = 0.999 s + 0.001 g^2        p -= rate v' / (sqrt(s') + 1e-8)
 //! ```
 //!
-//! `v'` and `s'` are without the bias of their start (Kingma and Ba 2015). RMSProp is TensorFlow's, with
-//! the constants that EfficientNet and FDQ are trained with.
+//! `v'` and `s'` are without the bias of their start (Kingma and Ba 2015). RMSProp is TensorFlow's,
+//! with the constants that EfficientNet and FDQ are trained with.
 
 use serde::{Deserialize, Serialize};
 

@@ -26,8 +26,8 @@ pub(crate) struct Parameter {
     pub(crate) velocity: Vec<f32>,
     /// The running mean of squared gradients, where the optimizer keeps one.
     pub(crate) square: Vec<f32>,
-    /// The least that an entry may be: of alpha and beta a part of the first step, since a quantizer
-    /// that clips everything has no gradient that leads back.
+    /// The least that an entry may be: of alpha and beta a part of the first step, since a
+    /// quantizer that clips everything has no gradient that leads back.
     pub(crate) least: f32,
 }
 
@@ -188,8 +188,8 @@ impl Parameters {
         self.requantize(self.sites[s], n, graph.sites[s].signed);
     }
 
-    /// Gives the quantizer whose alpha, beta and n stand from `at` on another number of bits, and steps
-    /// as LSQ's first ones depend on bits: `1 / sqrt(Qp)`.
+    /// Gives the quantizer whose alpha, beta and n stand from `at` on another number of bits, and
+    /// steps as LSQ's first ones depend on bits: `1 / sqrt(Qp)`.
     fn requantize(&mut self, at: usize, n: f32, signed: bool) {
         let most = |n: f32| pdq::ends(n, signed).1;
         let longer = (most(self.all[at + 2].value[0]) / most(n)).sqrt();
@@ -214,17 +214,17 @@ impl Parameters {
 
     /// Whether layer `l`'s weight has two scales.
     ///
-    /// Tied, their gradient is a sum of rounding errors, below half a code each. Apart it is a sum of
-    /// codes, up to 255: it stays small only where a BatchNorm behind takes every scale out. Without one
-    /// quantizers of eight bits grow until nothing is left of what they round. So we decided to
-    /// decouple where a BatchNorm follows and bits are few.
+    /// Tied, their gradient is a sum of rounding errors, below half a code each. Apart it is a sum
+    /// of codes, up to 255: it stays small only where a BatchNorm behind takes every scale out.
+    /// Without one quantizers of eight bits grow until nothing is left of what they round. So we
+    /// decided to decouple where a BatchNorm follows and bits are few.
     fn is_decoupled(&self, graph: &Graph, l: usize) -> bool {
         let layer = &graph.layers[l];
         self.method == Method::Mcqueen && layer.is_normed && !layer.is_edge
     }
 
-    /// Whether site `s` has two scales: what sums read can have but one, and others as the layers that
-    /// read them.
+    /// Whether site `s` has two scales: what sums read can have but one, and others as the layers
+    /// that read them.
     fn is_site_decoupled(&self, graph: &Graph, s: usize) -> bool {
         let mut readers = (0..graph.layers.len()).filter(|&l| graph.layers[l].site == s);
         graph.sites[s].role == Role::Layer && readers.all(|l| self.is_decoupled(graph, l))

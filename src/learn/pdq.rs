@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `alpha` reads what `beta` makes, both one for each output channel; `n`, one for a layer, is not
-//! rounded: what is whole is the number of levels. With `g` upstream, `c` the clipped code, "in range"
-//! where nothing was clipped, and `s = 1 / sqrt(N Qp)`, N the entries of one slice:
+//! rounded: what is whole is the number of levels. With `g` upstream, `c` the clipped code, "in
+//! range" where nothing was clipped, and `s = 1 / sqrt(N Qp)`, N the entries of one slice:
 //!
 //! ```text
 //! dx      = g alpha / beta                        in range
@@ -17,10 +17,11 @@
 //! dn      = ln2 2^(n-1) (sum above(g alpha) - sum below(g alpha));  2^n where unsigned
 //! ```
 //!
-//! Where the released code and the poster differ we follow the code: what rounds to the last level is
-//! in range. We depart from it in that the step is `beta`, not `2 beta`, and that neither `dn` nor the
-//! penalty's gradient vanishes at two bits: `n` is held in [2, 8] after each step, so that a layer can
-//! grow again. LSQ is the same with alpha and beta one number, whose gradient is the sum of both.
+//! Where the released code and the poster differ we follow the code: what rounds to the last level
+//! is in range. We depart from it in that the step is `beta`, not `2 beta`, and that neither `dn`
+//! nor the penalty's gradient vanishes at two bits: `n` is held in [2, 8] after each step, so that
+//! a layer can grow again. LSQ is the same with alpha and beta one number, whose gradient is the
+//! sum of both.
 //!
 //! Activations are rounded by the training core's FakeQuant, which gives the four sums that these
 //! gradients are made of.

@@ -82,8 +82,8 @@ pub(crate) fn check_target(
     }
 }
 
-/// Makes all learned bits whole: the nearest after a common shift downwards, the smallest in steps of
-/// 1/128 with which `B` is no more than `target`.
+/// Makes all learned bits whole: the nearest after a common shift downwards, the smallest in steps
+/// of 1/128 with which `B` is no more than `target`.
 pub(crate) fn round_bits(graph: &Graph, parameters: &mut Parameters, target: Option<f64>) {
     let at_first = Bits::of(graph, parameters);
     let most = ((pdq::MOST - pdq::LEAST) * 128.0) as usize;

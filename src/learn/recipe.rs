@@ -1,5 +1,5 @@
-//! What training is told: the method, how long, how fast, what moves. A text in TOML, every key with a
-//! default.
+//! What training is told: the method, how long, how fast, what moves. A text in TOML, every key
+//! with a default.
 
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,10 @@ pub enum Head {
     Strided,
     /// Mean over positions, Linear.
     Pool,
-    /// As many 3x3 convolutions of stride 2 as the network itself still has halvings of its sides to
-    /// go, at least one, each of these to twice the channels, with BatchNorm and ReLU; mean, Linear.
-    /// What an early exit lacks is a wide view and many channels; this is the shortest way there
-    /// (our own).
+    /// As many 3x3 convolutions of stride 2 as the network itself still has halvings of its sides
+    /// to go, at least one, each of these to twice the channels, with BatchNorm and ReLU; mean,
+    /// Linear. What an early exit lacks is a wide view and many channels; this is the shortest way
+    /// there (our own).
     Tower,
 }
 
@@ -74,8 +74,8 @@ impl Default for Epochs {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
-    /// The least share of the image that a view shows, resized to the whole size: 1 shows all. Sides
-    /// differ by up to a third. As photos are trained on; of images of the network's size.
+    /// The least share of the image that a view shows, resized to the whole size: 1 shows all.
+    /// Sides differ by up to a third. As photos are trained on; of images of the network's size.
     pub area: f64,
     /// The furthest shift along each axis, pixels; black comes in from outside.
     pub shift: usize,
@@ -174,8 +174,8 @@ impl Recipe {
     /// Reads a recipe.
     ///
     /// # Errors
-    /// `Malformed`, with the line, when the text is not TOML or has an unknown key; `Mismatch` when a
-    /// value makes no sense.
+    /// `Malformed`, with the line, when the text is not TOML or has an unknown key; `Mismatch` when
+    /// a value makes no sense.
     pub fn parse(text: &str) -> Result<Self> {
         Self::parse_for(text, None)
     }

@@ -33,8 +33,8 @@ pub enum Event<'a> {
     Read(usize),
     /// A step was taken: the place after it, and of how many steps the epoch consists.
     Step(&'a Place, usize),
-    /// Bits were made whole: the bit-operations before that, and their target. Where the search ends
-    /// above it, all bits are brought down alike.
+    /// Bits were made whole: the bit-operations before that, and their target. Where the search
+    /// ends above it, all bits are brought down alike.
     Rounded {
         /// With bits as they were learned.
         bops: f64,
@@ -137,7 +137,8 @@ impl Run {
     }
 
     /// Goes back to where the run in the file `path` stood. It may have been told another number of
-    /// epochs: the rate falls towards the new end from then on; and when images leave is chosen anew.
+    /// epochs: the rate falls towards the new end from then on; and when images leave is chosen
+    /// anew.
     ///
     /// # Errors
     /// As reading the file; `Mismatch` when it was told anything else than this one.
@@ -173,7 +174,8 @@ impl Run {
     /// Writes the run to the file `path`.
     ///
     /// # Errors
-    /// `Io` when it cannot be written, `Mismatch` when training has diverged; what stood there stays.
+    /// `Io` when it cannot be written, `Mismatch` when training has diverged; what stood there
+    /// stays.
     pub fn save(&self, path: &Path) -> Result<()> {
         let header = Header {
             recipe: self.recipe.clone(),
@@ -350,8 +352,8 @@ impl Run {
         Ok(lower(&network, &quantized, input))
     }
 
-    /// When images leave `program`, which has exits and came from this run: thresholds chosen on the
-    /// images kept apart, as the recipe asks.
+    /// When images leave `program`, which has exits and came from this run: thresholds chosen on
+    /// the images kept apart, as the recipe asks.
     ///
     /// # Errors
     /// As [`exbit_engine::Session::new`].

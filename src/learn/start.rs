@@ -1,5 +1,5 @@
-//! What a run does before its first step: the network without a last Softmax, the grid of pixels, how
-//! large activations are.
+//! What a run does before its first step: the network without a last Softmax, the grid of pixels,
+//! how large activations are.
 
 use exbit_grad::{Mode, forward};
 use exbit_kernels::Grid;

@@ -1,5 +1,5 @@
-//! One step of training: forward once, backward under two losses in one walk, their gradients joined,
-//! everything moved.
+//! One step of training: forward once, backward under two losses in one walk, their gradients
+//! joined, everything moved.
 //!
 //! The final loss and the sum of the exits' are kept apart, and joined by McQueen's mask, entry by
 //! entry of every parameter that both depend on:

@@ -8,8 +8,8 @@ use exbit_model::Model;
 use super::images::Batch;
 use crate::{Error, ErrorKind, Result};
 
-/// A network that teaches another one by its softmax, no labels beside it, as McQueen does. It sees the
-/// same view of an image as the student.
+/// A network that teaches another one by its softmax, no labels beside it, as McQueen does. It sees
+/// the same view of an image as the student.
 #[derive(Debug)]
 pub struct Teacher {
     /// Its name, by which a run that goes on knows it again.
@@ -35,8 +35,8 @@ pub(crate) enum Targets {
 }
 
 impl Teacher {
-    /// Makes it answer from its end, and checks that it reads images of `pixels` bytes and answers with
-    /// `classes` logits.
+    /// Makes it answer from its end, and checks that it reads images of `pixels` bytes and answers
+    /// with `classes` logits.
     ///
     /// # Errors
     /// `Mismatch` when it does not.
@@ -73,7 +73,8 @@ impl Teacher {
     }
 }
 
-/// What `batch` should answer, according to the teacher at `temperature` or, without one, its labels.
+/// What `batch` should answer, according to the teacher at `temperature` or, without one, its
+/// labels.
 pub(crate) fn targets(
     teacher: &mut Option<Teacher>,
     temperature: f32,
@@ -92,9 +93,9 @@ pub(crate) fn targets(
 }
 
 impl Targets {
-    /// The sum of the losses of `logits (N, classes)`, and the gradient of their mean: cross-entropy
-    /// with labels; from a teacher `T^2 KL(p || softmax(z / T))` (Hinton et al. 2015), which at
-    /// temperature 1 moves as the cross-entropy does.
+    /// The sum of the losses of `logits (N, classes)`, and the gradient of their mean:
+    /// cross-entropy with labels; from a teacher `T^2 KL(p || softmax(z / T))` (Hinton et al.
+    /// 2015), which at temperature 1 moves as the cross-entropy does.
     pub(crate) fn loss(&self, logits: &[f32], classes: usize) -> (f64, Vec<f32>) {
         let (sum, mut gradient) = match self {
             Targets::Labels(labels) => {

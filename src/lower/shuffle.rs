@@ -1,8 +1,8 @@
 //! A chain of Reshape and Transpose nodes as permuted views of memory.
 //!
 //! Codes of a `(C, H, W)` value lie as `[H, W, C]`, those of any other in the order of its own
-//! axes. A chain is therefore: bring `[H, W, C]` to `(C, H, W)` where it starts at an image, permute
-//! as each Transpose says, and bring `(C, H, W)` to `[H, W, C]` where it ends at one.
+//! axes. A chain is therefore: bring `[H, W, C]` to `(C, H, W)` where it starts at an image,
+//! permute as each Transpose says, and bring `(C, H, W)` to `[H, W, C]` where it ends at one.
 
 use exbit_model::{Model, NodeId, Op};
 

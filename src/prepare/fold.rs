@@ -181,8 +181,8 @@ fn scale_columns(
     }
 }
 
-/// A model of `nodes`, in their order, under the old names, that gives `answers`: of its exits, then
-/// its own.
+/// A model of `nodes`, in their order, under the old names, that gives `answers`: of its exits,
+/// then its own.
 fn rebuild(model: &Model, nodes: impl Iterator<Item = Node>, answers: &[ValueId]) -> Result<Model> {
     let input = model.value(model.input());
     let mut folded = Model::new(model.name(), input.name.clone(), input.shape.clone());

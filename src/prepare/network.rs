@@ -5,8 +5,8 @@
 //! the ops that move codes. Which values are rounded is decided here and nowhere else: what lies
 //! inside a stage (a convolution's result before its residual sum, say) never is.
 //!
-//! Where training has put a FakeQuant, that is the rounding: a stage takes in the one that alone reads
-//! its result, any other is a stage of its own.
+//! Where training has put a FakeQuant, that is the rounding: a stage takes in the one that alone
+//! reads its result, any other is a stage of its own.
 
 use exbit_model::{Activation, Model, Node, NodeId, Op, ValueId};
 
@@ -231,8 +231,8 @@ fn take_rounding(model: &Model, output: &mut ValueId) {
     }
 }
 
-/// The Add that alone reads `output`, the result of layer `id`, and whose other input is there before
-/// the layer runs: of two convolutions that meet in a sum, the later one takes it in.
+/// The Add that alone reads `output`, the result of layer `id`, and whose other input is there
+/// before the layer runs: of two convolutions that meet in a sum, the later one takes it in.
 fn residual_sum(model: &Model, id: NodeId, output: ValueId) -> Option<NodeId> {
     let sum = only_reader(model, output)?;
     let add = model.node(sum);

@@ -1,21 +1,21 @@
 //! AdaRound over a block (Nagel et al., 2020; block-wise as in BRECQ, Li et al., 2021).
 //!
-//! Each weight may go to one of two neighbouring codes, `W_q = s (base + h(V))`,
-//! `h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1)`, and `V` is learned so that the block gives on `z` what
-//! the float block gives on `x`:
+//! Each weight may go to one of two neighbouring codes, `W_q = s (base + h(V))`, `h(V) = clip(1.2
+//! sigmoid(V) - 0.1, 0, 1)`, and `V` is learned so that the block gives on `z` what the float block
+//! gives on `x`:
 //!
 //! ```text
 //! L = |y - y_q|^2 / |y - y_0|^2 + (k / n) sum_j (1 - |2 h(V_j) - 1|^b)
 //! ```
 //!
-//! `b` falls from 20 to 2 by a cosine after a fifth of the iterations without the second term, which
-//! drives every `h` to 0 or 1. Where we depart: the two neighbours are around the code that the
-//! moments chose (`base` is that code or the one below it, so that the weight lies between them if
-//! it can), and the first term is relative to the error `y_0` of that choice, so that one `k` serves
-//! every block. Activations are rounded throughout; their gradient passes straight through.
+//! `b` falls from 20 to 2 by a cosine after a fifth of the iterations without the second term,
+//! which drives every `h` to 0 or 1. Where we depart: the two neighbours are around the code that
+//! the moments chose (`base` is that code or the one below it, so that the weight lies between them
+//! if it can), and the first term is relative to the error `y_0` of that choice, so that one `k`
+//! serves every block. Activations are rounded throughout; their gradient passes straight through.
 //! The result is kept only if it is better than the start on images held out of the descent.
 
-use exbit_grad::{Mode, Wanted, backward, forward, infer};
+use exbit_grad::{Gradients, Mode, Wanted, backward, forward, infer};
 use exbit_kernels::Bits;
 use exbit_model::{Conv, Linear, Model, NodeId, Op};
 use rand_chacha::ChaCha8Rng;
@@ -106,21 +106,7 @@ pub(super) fn descend(
             y[b * yl..(b + 1) * yl].copy_from_slice(&pairs.y[i * yl..(i + 1) * yl]);
         }
         soft.iter().for_each(|s| s.put(rounded));
-        let tape = forward(rounded, &z, batch, Mode::Eval);
-        let factor = (2.0 / (unit * batch as f64)) as f32;
-        let seed = tape
-            .output()
-            .iter()
-            .zip(&y)
-            .map(|(q, y)| factor * (q - y))
-            .collect();
-        let wanted = Wanted {
-            parameters: true,
-            values: Vec::new(),
-            rounded: false,
-        };
-        let cotangent = [vec![(rounded.output(), seed)]];
-        let gradients = backward(rounded, &tape, &cotangent, &wanted).remove(0);
+        let gradients = gradients(rounded, &z, &y, batch, unit);
         let decision = Decision::at(t, how, weights);
         for s in &mut soft {
             if let Some(g) = gradients.node(s.node) {
@@ -145,6 +131,20 @@ pub(super) fn descend(
         .zip(found)
         .for_each(|((_, _, l), f)| *l = f);
     (before, after)
+}
+
+/// Of `|block(z) - y|^2 / (unit batch)`, the first term of the loss.
+fn gradients(block: &Model, z: &[f32], y: &[f32], batch: usize, unit: f64) -> Gradients {
+    let tape = forward(block, z, batch, Mode::Eval);
+    let factor = (2.0 / (unit * batch as f64)) as f32;
+    let pairs = tape.output().iter().zip(y);
+    let seed = pairs.map(|(q, y)| factor * (q - y)).collect();
+    let wanted = Wanted {
+        parameters: true,
+        values: Vec::new(),
+        rounded: false,
+    };
+    backward(block, &tape, &[vec![(block.output(), seed)]], &wanted).remove(0)
 }
 
 /// The second term of the loss at one iteration.

@@ -1,10 +1,11 @@
 //! What reconstruction will take off each layer's loss, known before any bits are.
 //!
 //! Nearest codes err by a cube of the lattice's step: their error under `H` goes with the mean of
-//! `H`'s diagonal. Nearest-plane codes err by a box with the sides of the Cholesky factor's diagonal,
-//! and `prod L_kk^2 = det H`: their error goes with `det(H)^(1/d)`. The ratio, at most 1, holds at
-//! every bit-width that is not too low; we decided to multiply a layer's expected losses by it, so
-//! that the allocation pays for the error that will be made, not the one that will be repaired.
+//! `H`'s diagonal. Nearest-plane codes err by a box with the sides of the Cholesky factor's
+//! diagonal, and `prod L_kk^2 = det H`: their error goes with `det(H)^(1/d)`. The ratio, at most 1,
+//! holds at every bit-width that is not too low; we decided to multiply a layer's expected losses
+//! by it, so that the allocation pays for the error that will be made, not the one that will be
+//! repaired.
 
 use exbit_grad::infer_with;
 use exbit_model::{NodeId, ValueId};

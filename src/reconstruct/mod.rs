@@ -2,9 +2,9 @@
 //! codes nearest to the weights.
 //!
 //! The network is walked block by block with a pool of images at the boundary: `x`, what the float
-//! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so that
-//! on `z` it gives what the float layer gives on `x`, which takes back errors made before it. The
-//! pool lies on disk beyond a bound, so that memory does not grow with the number of images.
+//! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so
+//! that on `z` it gives what the float layer gives on `x`, which takes back errors made before it.
+//! The pool lies on disk beyond a bound, so that memory does not grow with the number of images.
 
 mod adaround;
 mod block;

@@ -1,12 +1,12 @@
 //! The best rounding of a layer for given second moments.
 //!
-//! `S` and `C` being the centred moments `E z z'` and `E x z'`, both are shrunk towards the diagonal
-//! `D` of `S`, `H = (1 - r) S + r D`, `C' = (1 - r) C + r D`, because few images span few directions:
-//! where they say nothing, the float weight is the target. With `W* = W C' H^-1` the error of a
-//! rounding `V` is `tr((V - W*) H (V - W*)')` plus what cannot be helped. Each row is a closest-vector
-//! problem on a lattice of step `s`; `lattice` solves it from several starting scales around the
-//! least-squares one and the best is kept. The bias takes up the means: `b* = b + W E x - V E z`,
-//! which is bias correction (Nagel et al., 2019).
+//! `S` and `C` being the centred moments `E z z'` and `E x z'`, both are shrunk towards the
+//! diagonal `D` of `S`, `H = (1 - r) S + r D`, `C' = (1 - r) C + r D`, because few images span few
+//! directions: where they say nothing, the float weight is the target. With `W* = W C' H^-1` the
+//! error of a rounding `V` is `tr((V - W*) H (V - W*)')` plus what cannot be helped. Each row is a
+//! closest-vector problem on a lattice of step `s`; `lattice` solves it from several starting
+//! scales around the least-squares one and the best is kept. The bias takes up the means: `b* = b +
+//! W E x - V E z`, which is bias correction (Nagel et al., 2019).
 
 use exbit_kernels::Bits;
 use exbit_model::Tensor;

@@ -34,6 +34,16 @@ struct Terms {
     error: f64,
 }
 
+impl Sums {
+    /// None yet, of a tensor of `len` entries that has `choices`.
+    fn new(len: usize, choices: usize) -> Self {
+        Self {
+            squares: vec![0.0; len],
+            terms: vec![Terms::default(); choices],
+        }
+    }
+}
+
 impl Terms {
     fn add_dot(&mut self, dot: f64) {
         for (sum, term) in self.dot.iter_mut().zip([dot, dot.abs(), dot * dot]) {
@@ -49,60 +59,27 @@ pub(super) fn measure(
 ) -> Result<Sensitivity> {
     let Study {
         network,
-        calibration,
         candidates,
         samples,
         seed,
+        ..
     } = *study;
     let layers = network.layers();
-    let weights: Vec<&Tensor> = layers
-        .iter()
-        .filter_map(|&id| network.model.node(id).op.weight())
-        .collect();
-    let quantized: Vec<Vec<QuantizedWeight>> = weights
-        .iter()
-        .map(|w| {
-            let at = |&b| quantize_weight(w, b, WeightRange::Mse, &[]);
-            candidates.weights.iter().map(at).collect()
-        })
-        .collect();
+    let weight = |&id: &NodeId| network.model.node(id).op.weight();
+    let weights: Vec<&Tensor> = layers.iter().filter_map(weight).collect();
     let sites = network.sites();
-    let grids: Vec<Vec<Grid>> = sites
-        .iter()
-        .map(|&s| {
-            let at = |&b| calibration.grid(s, b, candidates.clipping);
-            candidates.activations.iter().map(at).collect()
-        })
-        .collect();
-    let new = |n: usize, k: usize| Sums {
-        squares: vec![0.0; n],
-        terms: vec![Terms::default(); k],
-    };
-    let mut weight_sums: Vec<Sums> = weights
-        .iter()
-        .map(|w| new(w.len(), candidates.weights.len()))
-        .collect();
-    let mut site_sums: Vec<Sums> = sites
-        .iter()
-        .map(|_| new(1, candidates.activations.len()))
-        .collect();
+    let (quantized, grids) = (weight_choices(study, &weights), site_choices(study, &sites));
+    let of = |(w, choices): (&&Tensor, &Vec<_>)| Sums::new(w.len(), choices.len());
+    let mut weight_sums: Vec<Sums> = weights.iter().zip(&quantized).map(of).collect();
+    let mut site_sums: Vec<Sums> = grids.iter().map(|g| Sums::new(1, g.len())).collect();
     // The metric's own sums, and nothing more: dots cost a pass over the weights a candidate.
     let dots = matches!(metric, Metric::F1 | Metric::F2 | Metric::F3);
     let choice = candidates.activations.len() > 1;
     let mut images = 0;
     for batch in samples.batches(BATCH) {
         let batch = batch?;
-        let pass = |i: usize| {
-            gradients(
-                network,
-                &batch,
-                i,
-                images + i,
-                metric,
-                seed,
-                if choice { &sites } else { &[] },
-            )
-        };
+        let wanted: &[ValueId] = if choice { &sites } else { &[] };
+        let pass = |i: usize| gradients(network, &batch, i, images + i, metric, seed, wanted);
         let passes: Vec<Pass> = (0..batch.images).into_par_iter().map(pass).collect();
         weight_sums
             .par_iter_mut()
@@ -128,15 +105,33 @@ pub(super) fn measure(
         .map(|l| weight_losses(metric, &weight_sums[l], weights[l], &quantized[l], n))
         .collect();
     let len = |s: &ValueId| network.model.value(*s).len() as f64;
-    let activations = sites
-        .iter()
-        .zip(&site_sums)
+    let sums = sites.iter().zip(&site_sums);
+    let activations = sums
         .map(|(s, sums)| site_losses(metric, sums, len(s), n))
         .collect();
     Ok(Sensitivity {
         weights,
         activations,
     })
+}
+
+/// Each weight at each of its bit-widths.
+fn weight_choices(study: &Study, weights: &[&Tensor]) -> Vec<Vec<QuantizedWeight>> {
+    let of = |w: &&Tensor| {
+        let at = |&b| quantize_weight(w, b, WeightRange::Mse, &[]);
+        study.candidates.weights.iter().map(at).collect()
+    };
+    weights.iter().map(of).collect()
+}
+
+/// The grid of each site at each of its bit-widths.
+fn site_choices(study: &Study, sites: &[ValueId]) -> Vec<Vec<Grid>> {
+    let clipping = study.candidates.clipping;
+    let of = |&s: &ValueId| {
+        let at = |&b| study.calibration.grid(s, b, clipping);
+        study.candidates.activations.iter().map(at).collect()
+    };
+    sites.iter().map(of).collect()
 }
 
 /// What one image gives: the gradient of each weight; each site with its gradient.

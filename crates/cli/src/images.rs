@@ -1,4 +1,5 @@
-//! How images become the input of a network: as asked for, as a file says, or as its shape suggests.
+//! How images become the input of a network: as asked for, as a file says, or as its shape
+//! suggests.
 
 use std::path::Path;
 

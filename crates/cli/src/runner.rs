@@ -21,8 +21,8 @@ pub(crate) enum Runner {
 }
 
 impl Runner {
-    /// Prepares the network in the file `path` for `threads` threads; a Program's weights are packed
-    /// as they are read. Gives the file's length too.
+    /// Prepares the network in the file `path` for `threads` threads; a Program's weights are
+    /// packed as they are read. Gives the file's length too.
     pub(crate) fn open(path: &Path, threads: usize) -> Result<(Self, u64), Failure> {
         let (kind, bytes) = network::kind_of(path)?;
         let runner = match kind {

@@ -3,8 +3,8 @@
 //! `turns NET.exbit PIXELS BATCH THREADS`, where PIXELS is a file of raw pixels, BATCH images of
 //! them. Prints a line of facts (`name value ..`), then the first image's answer. After that each
 //! line of input is the number of calls wanted, answered by their times in nanoseconds; `peak` is
-//! answered by the machine's multiply-accumulates per second, `steps` by the kernel of each step, its
-//! multiply-accumulates and its nanoseconds. An empty input ends it.
+//! answered by the machine's multiply-accumulates per second, `steps` by the kernel of each step,
+//! its multiply-accumulates and its nanoseconds. An empty input ends it.
 
 use std::error::Error;
 use std::fmt::Display;

@@ -4,10 +4,10 @@
 //! cargo run --release -p exbit-grad --example reference_gradients SHARED CIFAR
 //! ```
 //!
-//! `SHARED` holds `models/resnet20_cifar10.safetensors` and `reference/gradients_resnet20.safetensors`,
-//! `CIFAR` the CIFAR-10 binaries. Prints the error of each group of tensors, relative to each
-//! tensor's largest entry, and ends with status 1 if one is above 1e-4; and how far gradients turn when
-//! factors are rounded to bfloat16, as in training.
+//! `SHARED` holds `models/resnet20_cifar10.safetensors` and
+//! `reference/gradients_resnet20.safetensors`, `CIFAR` the CIFAR-10 binaries. Prints the error of
+//! each group of tensors, relative to each tensor's largest entry, and ends with status 1 if one is
+//! above 1e-4; and how far gradients turn when factors are rounded to bfloat16, as in training.
 
 mod networks;
 

@@ -40,9 +40,9 @@ pub struct Wanted {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeGradient {
     /// Of the weight; a BatchNorm's gamma, an Affine's scale. Of a FakeQuant four sums over the
-    /// entries: `dy (code - zero)`; `-dy scale x / step^2` in range; `dy scale` above the range, and
-    /// below it. The first two are the gradients of scale and step; with both tied, their sum is
-    /// LSQ's. Of the others every rule for moving the range is made.
+    /// entries: `dy (code - zero)`; `-dy scale x / step^2` in range; `dy scale` above the range,
+    /// and below it. The first two are the gradients of scale and step; with both tied, their sum
+    /// is LSQ's. Of the others every rule for moving the range is made.
     pub weight: Vec<f32>,
     /// Of the bias; a BatchNorm's beta, an Affine's shift. Empty where there is none.
     pub bias: Vec<f32>,

@@ -86,29 +86,8 @@ impl<M: Micro> Packed<M> {
                 .clone()
                 .map(|c| &weights[c * shape.depth()..][..shape.depth()])
                 .collect();
-            // A few rows at a time, step after step as they lie: packing is much of loading.
-            for (group, rows) in rows.chunks(PACKED_ROWS).enumerate() {
-                let mut places = packed[panel.weights..].chunks_exact_mut(step_len(panel));
-                for run in 0..runs.len() {
-                    let (whole, last) = (run_len / M::DEPTH, run_len % M::DEPTH);
-                    let run = run * run_len;
-                    for (i, step) in places.by_ref().take(whole).enumerate() {
-                        for (lane, row) in rows.iter().enumerate() {
-                            // Of a known length, which leaves `place` one move.
-                            let codes = &row[run + i * M::DEPTH..][..M::DEPTH];
-                            micro.place(step, group * PACKED_ROWS + lane, codes);
-                        }
-                    }
-                    if last > 0
-                        && let Some(step) = places.next()
-                    {
-                        for (lane, row) in rows.iter().enumerate() {
-                            let codes = &row[run + whole * M::DEPTH..][..last];
-                            micro.place(step, group * PACKED_ROWS + lane, codes);
-                        }
-                    }
-                }
-            }
+            let places = &mut packed[panel.weights..];
+            pack(micro, &rows, [runs.len(), run_len], places, step_len(panel));
             for (lane, (channel, row)) in panel.channels.clone().zip(rows).enumerate() {
                 fused &= epilogue.stays_whole(channel, row);
                 start[panel.constants + lane] = micro.start(zero, row);
@@ -332,4 +311,36 @@ fn panels<M: Micro>(shape: &ConvShape, micro: M, steps: usize) -> Vec<Panel> {
         }
     }
     panels
+}
+
+/// Packs the rows of a panel, `runs` runs of `run_len` weights each, into steps of `step_len`.
+fn pack<M: Micro>(
+    micro: M,
+    rows: &[&[i8]],
+    [runs, run_len]: [usize; 2],
+    packed: &mut [M::Weight],
+    step_len: usize,
+) {
+    let (whole, last) = (run_len / M::DEPTH, run_len % M::DEPTH);
+    // A few rows at a time, step after step as they lie: packing is much of loading.
+    for (group, rows) in rows.chunks(PACKED_ROWS).enumerate() {
+        let mut places = packed.chunks_exact_mut(step_len);
+        for run in (0..runs).map(|run| run * run_len) {
+            for (i, step) in places.by_ref().take(whole).enumerate() {
+                for (lane, row) in rows.iter().enumerate() {
+                    // Of a known length, which leaves `place` one move.
+                    let codes = &row[run + i * M::DEPTH..][..M::DEPTH];
+                    micro.place(step, group * PACKED_ROWS + lane, codes);
+                }
+            }
+            if last > 0
+                && let Some(step) = places.next()
+            {
+                for (lane, row) in rows.iter().enumerate() {
+                    let codes = &row[run + whole * M::DEPTH..][..last];
+                    micro.place(step, group * PACKED_ROWS + lane, codes);
+                }
+            }
+        }
+    }
 }

@@ -7,8 +7,9 @@ use crate::learn::recipe::Method;
 impl Parameters {
     /// Takes over what `find` has of a name and a length; gives how many parameters it had.
     ///
-    /// A quantizer comes whole or not at all: not where its bits are frozen here at another number, and
-    /// not where the other run had none. A weight that comes without one gets first steps of its own.
+    /// A quantizer comes whole or not at all: not where its bits are frozen here at another number,
+    /// and not where the other run had none. A weight that comes without one gets first steps of
+    /// its own.
     pub(crate) fn adopt(
         &mut self,
         graph: &Graph,
@@ -49,7 +50,8 @@ impl Parameters {
         found
     }
 
-    /// Takes over alpha, beta and n, which stand from `at` on; says whether they were there and fit.
+    /// Takes over alpha, beta and n, which stand from `at` on; says whether they were there and
+    /// fit.
     fn adopt_quantizer(
         &mut self,
         at: usize,

@@ -8,8 +8,8 @@ use crate::learn::graph::Graph;
 use crate::learn::pdq;
 
 impl Parameters {
-    /// The gradient of every parameter under one loss, each as long as the parameter: zeros where the
-    /// loss does not depend on it.
+    /// The gradient of every parameter under one loss, each as long as the parameter: zeros where
+    /// the loss does not depend on it.
     pub(crate) fn gradient(&self, graph: &Graph, found: &Gradients) -> Vec<Vec<f32>> {
         let mut all: Vec<Vec<f32>> = Vec::with_capacity(self.all.len());
         let of = |id: NodeId| found.node(id);

@@ -88,8 +88,8 @@ fn tensors_mut(op: &mut Op) -> (&mut [f32], &mut [f32]) {
 /// How far running statistics move to those of a batch.
 const STATISTICS: f32 = 0.1;
 
-/// Moves the running statistics of every BatchNorm towards those of the batch on `tape`, the variance
-/// without bias, as PyTorch does.
+/// Moves the running statistics of every BatchNorm towards those of the batch on `tape`, the
+/// variance without bias, as PyTorch does.
 pub(crate) fn follow(model: &mut Model, tape: &Tape) {
     for i in 0..model.nodes().len() {
         let id = NodeId(i);

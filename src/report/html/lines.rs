@@ -18,8 +18,8 @@ pub(super) fn class(i: usize) -> String {
     format!("line{}", i % 6)
 }
 
-/// Draws `lines` `width` units wide; `None` when no curve has a point that is a number. Marks stand on
-/// the points where they are few, and each curve's name at its right end.
+/// Draws `lines` `width` units wide; `None` when no curve has a point that is a number. Marks stand
+/// on the points where they are few, and each curve's name at its right end.
 pub(super) fn draw(lines: &[Line], titles: [&str; 2], width: f64) -> Option<Markup> {
     let usable = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let all = || lines.iter().flat_map(|l| &l.points).filter(usable);

@@ -1,3 +1,5 @@
+//! Tables of expected losses as text, and tables that were not finished.
+
 use super::*;
 use crate::calibrate::{Calibration, Clipping, calibrate};
 use crate::prepare::{Network, prepare};

@@ -16,10 +16,11 @@ use super::{Preprocessing, Threads};
 /// within --drop, or that are right the most often within --bops. The Program that comes out
 /// carries them; `exbit eval --policy` tries others without writing anything.
 ///
-/// Choose on images that training did not see and that will not judge the result. For a network that
-/// `exbit train` made, those that it kept apart of its training data are taken, unless --split or
-/// --skip say otherwise. Thresholds chosen on the test part make its accuracy too good. How far the
-/// choice can be trusted is measured: on each half of the images with thresholds from the other.
+/// Choose on images that training did not see and that will not judge the result. For a network
+/// that `exbit train` made, those that it kept apart of its training data are taken, unless --split
+/// or --skip say otherwise. Thresholds chosen on the test part make its accuracy too good. How far
+/// the choice can be trusted is measured: on each half of the images with thresholds from the
+/// other.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("goal").args(["drop", "bops"]).required(true))]
 #[command(after_long_help = super::manual("\

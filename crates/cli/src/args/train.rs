@@ -8,9 +8,9 @@ use super::{Preprocessing, Threads};
 
 /// Train a float network to be an integer one, with learned bits and early exits.
 ///
-/// Weights and activations are rounded while the network learns; with mcqueen so are their bits, under
-/// a target for bit-operations, and exits are trained with the network. The same command goes on where
-/// a run was interrupted.
+/// Weights and activations are rounded while the network learns; with mcqueen so are their bits,
+/// under a target for bit-operations, and exits are trained with the network. The same command goes
+/// on where a run was interrupted.
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:

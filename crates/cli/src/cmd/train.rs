@@ -1,5 +1,5 @@
-//! `exbit train`: a float network and images in; a trained Program out, in a run that goes on where it
-//! was interrupted.
+//! `exbit train`: a float network and images in; a trained Program out, in a run that goes on where
+//! it was interrupted.
 
 mod view;
 
@@ -193,7 +193,8 @@ fn begin(
     Ok(run)
 }
 
-/// Trains until the end or an interruption; says whether there was one. What is done is on disk then.
+/// Trains until the end or an interruption; says whether there was one. What is done is on disk
+/// then.
 fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure> {
     let saved = job.saved;
     let command = std::env::args().collect::<Vec<_>>().join(" ");

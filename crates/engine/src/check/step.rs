@@ -1,6 +1,7 @@
-//! Whether a step can be run: shapes that fit, weights that have their bits, numbers that are finite.
+//! Whether a step can be run: shapes that fit, weights that have their bits, numbers that are
+//! finite.
 
-use exbit_kernels::{Bits, ConvShape, Epilogue, Grid, Window, every, magnitude};
+use exbit_kernels::{Activation, Bits, ConvShape, Epilogue, Grid, Window, every, magnitude};
 
 use super::{Check, MAX_BYTES, MAX_EXTENT, require};
 use crate::{Conv, StepKind, Value, Weights};
@@ -34,9 +35,7 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
         }
         (StepKind::Add { activation }, [a, b]) => {
             require(a.shape == output.shape && b.shape == output.shape, shapes)?;
-            require(activation.is_sound(), || {
-                format!("its activation is {activation:?}")
-            })?;
+            sound(activation)?;
             let grids = a.grid().zip(b.grid());
             finite(grids.map(|(a, b)| Epilogue::add(a, b, *activation, output.grid())))
         }
@@ -50,13 +49,7 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
             })
         }
         (StepKind::Pad { pads, code }, [x]) => {
-            let [top, left, bottom, right] = *pads;
-            require(pads.iter().all(|&p| p <= MAX_EXTENT), shapes)?;
-            let [h, w, c] = x.shape;
-            require(
-                output.shape == [top + h + bottom, left + w + right, c],
-                shapes,
-            )?;
+            require(padded(*pads, x.shape) == Some(output.shape), shapes)?;
             require(*code <= levels(output)?, || {
                 format!("code {code} is beyond its bits")
             })?;
@@ -86,6 +79,18 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
             inputs.len()
         )),
     }
+}
+
+fn sound(activation: &Activation) -> Check {
+    require(activation.is_sound(), || {
+        format!("its activation is {activation:?}")
+    })
+}
+
+/// The shape that a padding makes; `None` where pads are too large.
+fn padded([top, left, bottom, right]: [usize; 4], [h, w, c]: [usize; 3]) -> Option<[usize; 3]> {
+    let small = [top, left, bottom, right].iter().all(|&p| p <= MAX_EXTENT);
+    small.then_some([top + h + bottom, left + w + right, c])
 }
 
 /// The extents of a convolution from `x` to `output`; `None` where they do not fit.
@@ -119,9 +124,7 @@ fn check_conv(conv: &Conv, x: &Value, residual: Option<&Value>, output: &Value) 
             lengths.0, lengths.1
         )
     })?;
-    require(conv.activation.is_sound(), || {
-        format!("its activation is {:?}", conv.activation)
-    })?;
+    sound(&conv.activation)?;
     finite(x.grid().map(|grid| epilogue(conv, grid, residual, output)))
 }
 

@@ -19,7 +19,8 @@ pub(super) fn forward(op: Activation, x: &[f32], y: &mut [f32]) {
 }
 
 /// Runs `$body` with `$v`, what the gradient depends on beside that of the output (`x` or `y`), and
-/// `$f`, the gradient of the input from both. A macro, so that each loop is compiled with its function.
+/// `$f`, the gradient of the input from both. A macro, so that each loop is compiled with its
+/// function.
 macro_rules! with_slope {
     ($op:expr, $seen:expr, |$v:ident, $f:ident| $body:expr) => {
         match $op {

@@ -10,8 +10,8 @@
 //!
 //! and two sums for those who move the range itself: of `dy scale` above it and below it. These are
 //! PDQ's gradients (McQueen, Saxena and Roy 2023) without their scaling; with scale and step tied,
-//! `dx = dy`, and `dscale + dstep` is LSQ's (Esser et al. 2020). In range means that the code was not
-//! clipped, so that what rounds to the last code is in range.
+//! `dx = dy`, and `dscale + dstep` is LSQ's (Esser et al. 2020). In range means that the code was
+//! not clipped, so that what rounds to the last code is in range.
 
 use exbit_kernels::clip_round;
 use exbit_kernels::lanes::{map, map_sums, map2, update, update_sums};
@@ -41,8 +41,8 @@ fn place(op: &FakeQuant, x: f32) -> f32 {
     x / op.step + op.zero
 }
 
-/// The least and the largest `x` that round to a code in range. Half a step beyond an end rounds to the
-/// even neighbour: a range with an odd largest code leaves its upper half out.
+/// The least and the largest `x` that round to a code in range. Half a step beyond an end rounds to
+/// the even neighbour: a range with an odd largest code leaves its upper half out.
 fn range(op: &FakeQuant) -> (f32, f32) {
     let even = op.levels % 2.0 == 0.0;
     let past = |t: f32| {
@@ -114,8 +114,9 @@ pub(super) fn backward_in_place(
     }
 }
 
-/// What an entry's `dy` becomes, and its terms of the sums, from `x` and `y`: of `dy scale q`, which
-/// is `dy y` (no division for each entry); of `dy x` in range; of `dy` above the range and below it.
+/// What an entry's `dy` becomes, and its terms of the sums, from `x` and `y`: of `dy scale q`,
+/// which is `dy y` (no division for each entry); of `dy x` in range; of `dy` above the range and
+/// below it.
 fn rule(op: &FakeQuant) -> impl Fn(f32, f32, f32) -> (f32, [f32; SUMS]) + use<> {
     let ((lo, hi), slope) = (range(op), op.scale / op.step);
     move |dy, x, y| {

@@ -1,3 +1,5 @@
+//! From sums to codes: clips, the nearest code, sums of two values and means.
+
 use super::*;
 use crate::Bits;
 

@@ -1,5 +1,5 @@
-//! Numbers of 16 bits, bfloat16: the upper half of a float. Where a CPU multiplies pairs of them and
-//! adds in floats (AVX-512 BF16), that is twice the work of floats in the same time.
+//! Numbers of 16 bits, bfloat16: the upper half of a float. Where a CPU multiplies pairs of them
+//! and adds in floats (AVX-512 BF16), that is twice the work of floats in the same time.
 
 use super::lanes::{halves, pairs};
 

@@ -1,9 +1,9 @@
 //! AVX2, dense products: no dot product of bytes that cannot saturate, so there are two ways.
 //!
-//! [`Wide`] widens codes and weights to 16 bits and multiplies in pairs: exact for every width, with
-//! two instructions for 16 products. [`Low`] multiplies bytes and adds in 16 bits, which is exact
-//! while `2 * levels * max|w|` times the number of additions stays below 2^15; after so many it
-//! widens the sums to 32 bits. That takes two instructions for 32 products, or three where every
+//! [`Wide`] widens codes and weights to 16 bits and multiplies in pairs: exact for every width,
+//! with two instructions for 16 products. [`Low`] multiplies bytes and adds in 16 bits, which is
+//! exact while `2 * levels * max|w|` times the number of additions stays below 2^15; after so many
+//! it widens the sums to 32 bits. That takes two instructions for 32 products, or three where every
 //! sum is widened at once (7 x 8 bits).
 
 use std::arch::x86_64::*;

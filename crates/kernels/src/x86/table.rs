@@ -52,8 +52,8 @@ fn lookup512(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     scalar::lookup(table, rest, output_rest);
 }
 
-/// A shuffle looks up sixteen entries, of which there are sixteen times as many. For each of them the
-/// codes that are of others get their upper bit, for which a shuffle gives 0.
+/// A shuffle looks up sixteen entries, of which there are sixteen times as many. For each of them
+/// the codes that are of others get their upper bit, for which a shuffle gives 0.
 #[target_feature(enable = "avx2")]
 fn lookup2(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     let (entries, _) = table.as_chunks::<16>();

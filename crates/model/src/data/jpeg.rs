@@ -1,5 +1,5 @@
-//! JPEG, baseline and progressive, to the very levels that libjpeg-turbo gives: behind it, by way of
-//! Pillow, most networks were trained.
+//! JPEG, baseline and progressive, to the very levels that libjpeg-turbo gives: behind it, by way
+//! of Pillow, most networks were trained.
 
 use libjpeg_turbo_rs::common::types::ComponentInfo;
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, PixelFormat};

@@ -118,8 +118,8 @@ impl Preprocess {
     /// What the TOML `text` says.
     ///
     /// # Errors
-    /// `Malformed`, with the line, for what is not TOML, an unknown key or a wrong type; `Mismatch`,
-    /// with the key, for a number out of range or keys that do not fit together.
+    /// `Malformed`, with the line, for what is not TOML, an unknown key or a wrong type;
+    /// `Mismatch`, with the key, for a number out of range or keys that do not fit together.
     pub fn from_toml(text: &str) -> Result<Self> {
         let parsed = toml::from_str(text).map_err(|e| {
             let before = e

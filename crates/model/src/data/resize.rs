@@ -29,8 +29,8 @@ pub(super) struct Axis {
     pub(super) count: usize,
 }
 
-/// A part of `image`, `[height, width, channels]` of one or three channels, resized to the whole size:
-/// `height` x `width` pixels from `top`, `left` on, which lie inside it. Bilinear.
+/// A part of `image`, `[height, width, channels]` of one or three channels, resized to the whole
+/// size: `height` x `width` pixels from `top`, `left` on, which lie inside it. Bilinear.
 ///
 /// # Panics
 /// When `image` is not of its shape, or the part not inside.

@@ -1,5 +1,5 @@
-//! What a person sees while a network trains: a line for each epoch, and under them how far the whole
-//! run is, with the courses of loss and accuracy.
+//! What a person sees while a network trains: a line for each epoch, and under them how far the
+//! whole run is, with the courses of loss and accuracy.
 
 use exbit::learn::{Place, Record};
 
@@ -9,7 +9,8 @@ use crate::table;
 /// Epochs of a course.
 const COURSE: usize = 12;
 
-/// Shows a run of `epochs`, of which those of `records` are done, at `place` of an epoch of `steps`.
+/// Shows a run of `epochs`, of which those of `records` are done, at `place` of an epoch of
+/// `steps`.
 pub(super) fn show(
     progress: &Progress,
     (records, epochs): (&[Record], usize),
