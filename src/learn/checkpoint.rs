@@ -145,6 +145,7 @@ pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Te
         Ok(())
     });
     debug_assert!(statistics.is_ok(), "nothing above fails");
+    parameters.project(graph);
     parameters.put(graph);
     found
 }

@@ -2,6 +2,12 @@
 //!
 //! Weights are kept unrounded here; the model holds them rounded. Each quantizer has three entries:
 //! alpha, beta and n; which of them move is the method's and the phase's business.
+//!
+//! What has eight bits by rule (first and last layers, streams) is not learned: a weight's step is
+//! its row's largest entry over 127, an activation's follows the largest of its batches (Jacob et
+//! al. 2018). There is nothing to gain at eight bits, and learned, such steps drift: their gradient
+//! is a sum of rounding errors whatever the step, which pushes a small step far and a large one
+//! nowhere back. ResNet-20's first layer had come to use three of its 256 codes.
 
 mod adopt;
 mod gradient;
@@ -15,6 +21,7 @@ pub(crate) use model::{follow, tensors};
 use super::graph::{Graph, Role};
 use super::pdq::{self, Rows};
 use super::recipe::{Method, Phase};
+use super::start::Magnitude;
 
 /// Some numbers that move together.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +84,8 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// The parameters of `graph` at their start: quantizers of `bits`, but of eight at the edges.
-    /// `magnitudes` are the means of `|x|` of each site.
-    pub(crate) fn new(graph: &Graph, method: Method, bits: Bits, magnitudes: &[f32]) -> Self {
+    /// `magnitudes` are those of each site.
+    pub(crate) fn new(graph: &Graph, method: Method, bits: Bits, magnitudes: &[Magnitude]) -> Self {
         let mut out = Self {
             all: Vec::new(),
             method,
@@ -106,17 +113,23 @@ impl Parameters {
         }
         if method != Method::Float {
             for (s, site) in graph.sites.iter().enumerate() {
-                let n = match site.role {
-                    Role::Layer => f32::from(bits.get()),
-                    Role::Input | Role::Stream | Role::Edge => 8.0,
+                let Magnitude { mean, most } = magnitudes[s];
+                let (n, step) = match site.role {
+                    Role::Layer => {
+                        let n = f32::from(bits.get());
+                        (n, pdq::first_step(mean, n, site.signed))
+                    }
+                    Role::Input | Role::Stream | Role::Edge => {
+                        (pdq::MOST, pdq::covering_step(most, site.signed))
+                    }
                 };
-                let step = pdq::first_step(magnitudes[s], n, site.signed);
                 out.sites.push(out.all.len());
                 out.push(&site.name, "alpha", What::SiteAlpha(s), vec![step]);
                 out.push(&site.name, "beta", What::SiteBeta(s), vec![step]);
                 out.push(&site.name, "n", What::SiteBits(s), vec![n]);
             }
         }
+        out.project(graph);
         out
     }
 
@@ -202,11 +215,12 @@ impl Parameters {
     /// Whether parameters of this kind move in `phase`.
     pub(crate) fn moves(&self, graph: &Graph, what: What, phase: Phase) -> bool {
         match what {
-            What::Weight(_) | What::Bias(_) | What::Rounded(_) | What::Alpha(_) => true,
+            What::Weight(_) | What::Bias(_) | What::Rounded(_) => true,
+            What::Alpha(l) => !graph.layers[l].is_edge,
             // Where there is one scale, beta follows alpha.
             What::Beta(l) => self.is_decoupled(graph, l),
             What::Bits(l) => phase == Phase::Search && !graph.layers[l].is_edge,
-            What::SiteAlpha(s) => graph.sites[s].role != Role::Input,
+            What::SiteAlpha(s) => graph.sites[s].role == Role::Layer,
             What::SiteBeta(s) => self.is_site_decoupled(graph, s),
             What::SiteBits(s) => phase == Phase::Search && graph.sites[s].role == Role::Layer,
         }
@@ -230,7 +244,8 @@ impl Parameters {
         graph.sites[s].role == Role::Layer && readers.all(|l| self.is_decoupled(graph, l))
     }
 
-    /// Keeps every quantizer one: alpha and beta positive, bits from 2 to 8, tied scales equal.
+    /// Keeps every quantizer one: alpha and beta positive, bits from 2 to 8, tied scales equal;
+    /// those of weights at the edges cover their rows.
     pub(crate) fn project(&mut self, graph: &Graph) {
         for parameter in &mut self.all {
             let most = match parameter.what {
@@ -248,6 +263,10 @@ impl Parameters {
             }
         }
         for (l, &at) in self.layers.iter().enumerate() {
+            if graph.layers[l].is_edge {
+                self.all[at + 1].value =
+                    covering_steps(&self.all[at].value, &self.all[at + 1].value);
+            }
             if !self.is_decoupled(graph, l) {
                 let alpha = self.all[at + 1].value.clone();
                 self.all[at + 2].value = alpha;
@@ -259,6 +278,15 @@ impl Parameters {
             }
         }
     }
+}
+
+/// The steps of eight bits that cover the rows of `weight`, as many as there are `steps`.
+fn covering_steps(weight: &[f32], steps: &[f32]) -> Vec<f32> {
+    let len = (weight.len() / steps.len().max(1)).max(1);
+    let most = |row: &[f32]| row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+    let rows = weight.chunks_exact(len);
+    rows.map(|row| pdq::covering_step(most(row), true))
+        .collect()
 }
 
 /// LSQ's first step of each of the rows of `weight`.

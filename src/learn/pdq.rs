@@ -60,6 +60,12 @@ pub(crate) fn first_step(mean_magnitude: f32, n: f32, signed: bool) -> f32 {
     if step.is_normal() { step } else { 1.0 }
 }
 
+/// The step of eight bits with which `most` is the last code; 1 where all is zero.
+pub(crate) fn covering_step(most: f32, signed: bool) -> f32 {
+    let step = most / ends(MOST, signed).1;
+    if step.is_normal() { step } else { 1.0 }
+}
+
 /// A weight and its quantizer: rows are output channels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {

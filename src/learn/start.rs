@@ -42,17 +42,27 @@ pub(crate) fn set_input(graph: &mut Graph, grid: Grid) {
     }
 }
 
-/// The mean of `|x|` of what each site rounds, over `images` images of `x`, BatchNorm on their
-/// statistics as in training: new heads have none of their own yet.
-pub(crate) fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) -> Vec<f32> {
+/// How large `|x|` is of what a site rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Magnitude {
+    pub(crate) mean: f32,
+    pub(crate) most: f32,
+}
+
+/// Of each site, over `images` images of `x`, BatchNorm on their statistics as in training: new
+/// heads have none of their own yet.
+pub(crate) fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) -> Vec<Magnitude> {
     if graph.sites.is_empty() {
         return Vec::new();
     }
     let tape = forward(base, x, images, Mode::Train);
-    let mean = |y: &[f32]| {
+    let of = |y: &[f32]| {
         let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
-        (sum / y.len().max(1) as f64) as f32
+        Magnitude {
+            mean: (sum / y.len().max(1) as f64) as f32,
+            most: y.iter().fold(0.0, |most, y| most.max(y.abs())),
+        }
     };
     let sites = graph.sites.iter();
-    sites.map(|site| mean(tape.value(site.value))).collect()
+    sites.map(|site| of(tape.value(site.value))).collect()
 }

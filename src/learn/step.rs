@@ -43,6 +43,9 @@ pub(crate) struct Pace {
     pub(crate) rate: f32,
 }
 
+/// Steps between two looks at how large activations are.
+const COVER_EVERY: usize = 10;
+
 /// Moves `parameters` one step, and the model with them.
 pub(crate) fn step(
     graph: &mut Graph,
@@ -88,6 +91,9 @@ pub(crate) fn step(
         penalty::add_gradient(graph, parameters, how, &mut gradient);
     }
     follow(&mut graph.model, &tape);
+    if pace.done.is_multiple_of(COVER_EVERY) {
+        parameters.cover(graph, &tape);
+    }
     descend(graph, parameters, &gradient, recipe, pace);
     parameters.put(graph);
     seen

@@ -3,6 +3,7 @@
 
 use exbit_grad::Tape;
 use exbit_model::{Model, NodeId, Op};
+use rayon::prelude::*;
 
 use super::{Parameters, What};
 use crate::learn::graph::{Graph, Role};
@@ -87,6 +88,26 @@ fn tensors_mut(op: &mut Op) -> (&mut [f32], &mut [f32]) {
 
 /// How far running statistics move to those of a batch.
 const STATISTICS: f32 = 0.1;
+
+impl Parameters {
+    /// Moves the steps of activations that have eight bits by rule towards those that cover the
+    /// batch on `tape`.
+    pub(crate) fn cover(&mut self, graph: &Graph, tape: &Tape) {
+        for (site, &at) in graph.sites.iter().zip(&self.sites) {
+            match site.role {
+                Role::Input | Role::Layer => continue,
+                Role::Stream | Role::Edge => {}
+            }
+            let rounded = tape.value(graph.model.node(site.node).inputs[0]);
+            let chunks = rounded.par_chunks(1 << 14);
+            let most = |chunk: &[f32]| chunk.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let most = chunks.map(most).reduce(|| 0.0, f32::max);
+            let step = pdq::covering_step(most, site.signed);
+            let own = &mut self.all[at].value[0];
+            *own += STATISTICS * (step - *own);
+        }
+    }
+}
 
 /// Moves the running statistics of every BatchNorm towards those of the batch on `tape`, the
 /// variance without bias, as PyTorch does.
