@@ -126,7 +126,7 @@ impl Times {
         Ok(Self {
             cpu: cpu_name(),
             isa: exbit_engine::isa().map_err(engine_error)?.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: format!("{}+{}", env!("CARGO_PKG_VERSION"), exbit_kernels::REVISION),
             network: model.name().to_owned(),
             geometry: measure::geometry(network),
             layers: network.layers().into_iter().map(name).collect(),

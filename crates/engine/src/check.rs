@@ -16,8 +16,11 @@ pub(crate) use step::{conv_shape, epilogue};
 const MAX_VALUES: usize = 10_000;
 /// The largest extent of an axis or of a window.
 const MAX_EXTENT: usize = 1 << 22;
-/// The largest arena, and the most memory that one step may take for its own tables.
+/// The largest arena, and the most memory of all steps' own tables.
 const MAX_BYTES: usize = 1 << 30;
+
+/// A mean's epilogue, with its two vectors of one number.
+const BYTES_OF_A_MEAN: usize = 192;
 
 pub(crate) type Check = std::result::Result<(), String>;
 
@@ -78,9 +81,15 @@ impl Program {
         at("input", self.check_input())?;
         let mut written = vec![false; self.values.len()];
         written[0] = true;
+        let mut tables = 0;
         for (i, step) in self.steps.iter().enumerate() {
             let place = format!("step {i} ({})", step.name);
             at(&place, self.check_step(step, &mut written))?;
+            tables += self.table_bytes(step);
+            let fits = require(tables <= MAX_BYTES, || {
+                format!("the tables up to it take more than {MAX_BYTES} bytes")
+            });
+            at(&place, fits)?;
         }
         match written.iter().position(|&w| !w) {
             Some(value) => at("program", Err(format!("no step writes value {value}"))),
@@ -93,6 +102,20 @@ impl Program {
         match self.values[v].format {
             Format::Codes(_) => self.values[v].len().next_multiple_of(64) + exbit_kernels::SLACK,
             Format::Real => 0,
+        }
+    }
+
+    /// About the bytes of the tables that `step`, which has passed its check, runs with.
+    fn table_bytes(&self, step: &Step) -> usize {
+        match &step.kind {
+            StepKind::AvgPool { window, .. } => window.area() * BYTES_OF_A_MEAN,
+            StepKind::Shuffle { .. } => self.values[step.output].len() * size_of::<u32>(),
+            StepKind::Concat => step.inputs.len() * 256,
+            StepKind::Table { .. } => 256,
+            StepKind::Conv(_)
+            | StepKind::MaxPool(_)
+            | StepKind::Add { .. }
+            | StepKind::Pad { .. } => 0,
         }
     }
 

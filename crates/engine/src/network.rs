@@ -182,7 +182,7 @@ impl Network {
             Target::Codes(codes),
             |part, _, target| {
                 if let Target::Codes(codes) = target {
-                    pixels::look_up(&self.pixels, &pixels[part], codes);
+                    pixels::look_up(self.isa, &self.pixels, &pixels[part], codes);
                 }
             },
         );

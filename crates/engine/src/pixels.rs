@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use exbit_kernels::Isa;
+
 use crate::Value;
 
 /// What each of `threads` threads makes of the input's codes: whole pixels.
@@ -12,10 +14,12 @@ pub(crate) fn parts(input: &Value, threads: usize) -> Vec<Range<usize>> {
 }
 
 /// The code of each pixel, a table for each channel.
-pub(crate) fn look_up(tables: &[[u8; 256]], pixels: &[u8], codes: &mut [u8]) {
+pub(crate) fn look_up(isa: Isa, tables: &[[u8; 256]], pixels: &[u8], codes: &mut [u8]) {
     match tables {
+        [table, others @ ..] if others.iter().all(|other| other == table) => {
+            exbit_kernels::lookup(isa, table, pixels, codes);
+        }
         // As fast as any: the compiler knows how many tables there are.
-        [table] => look_up_in(&[table], pixels, codes),
         [red, green, blue] => look_up_in(&[red, green, blue], pixels, codes),
         tables => {
             let pixels = pixels.chunks_exact(tables.len());

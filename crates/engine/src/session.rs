@@ -36,7 +36,8 @@ pub struct Session {
 
 impl Session {
     /// Prepares `program` to run on `threads` threads, with the fastest instructions that this CPU
-    /// has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avx512vnni`).
+    /// has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avxvnni`,
+    /// `avx512vnni`).
     ///
     /// # Errors
     /// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has, or no threads could

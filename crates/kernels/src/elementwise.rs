@@ -73,6 +73,9 @@ pub fn lookup(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     }
 }
 
+/// Channels from which on a row is worth a vector of its own.
+const WIDE: usize = 64;
+
 /// [`scalar::concat_part`], with the instructions of `isa`.
 pub fn concat_part(
     isa: Isa,
@@ -82,9 +85,17 @@ pub fn concat_part(
     [first, stride]: [usize; 2],
     output: &mut [u8],
 ) {
+    let is_identity = (0..=255).zip(table).all(|(i, &code)| i == code);
     let pixels = input.chunks_exact(channels);
-    for (from, to) in pixels.zip(output.chunks_exact_mut(stride)) {
-        lookup(isa, table, from, &mut to[first..first + channels]);
+    for (from, row) in pixels.zip(output.chunks_exact_mut(stride)) {
+        let to = &mut row[first..first + channels];
+        if is_identity && isa != Isa::SCALAR {
+            to.copy_from_slice(from);
+        } else if channels >= WIDE {
+            lookup(isa, table, from, to);
+        } else {
+            scalar::lookup(table, from, to);
+        }
     }
 }
 
@@ -243,6 +254,23 @@ mod tests {
                 let mut found = vec![0; len];
                 lookup(isa, &table, &codes[..len], &mut found);
                 assert_eq!(found, expected, "{}, {len}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn parts_lie_side_by_side() {
+        let same: [u8; 256] = std::array::from_fn(|i| i as u8);
+        let other = same.map(|i| i.wrapping_mul(3));
+        let codes: Vec<u8> = (0..400).map(|i| (i * 59 % 256) as u8).collect();
+        for (table, channels) in [(&same, 5), (&other, 5), (&same, 80), (&other, 80)] {
+            let (stride, pixels) = (channels + 7, 400 / channels);
+            let mut expected = vec![9; pixels * stride];
+            scalar::concat_part(table, channels, &codes, [4, stride], &mut expected);
+            for isa in Isa::present() {
+                let mut found = vec![9; pixels * stride];
+                concat_part(isa, table, channels, &codes, [4, stride], &mut found);
+                assert_eq!(found, expected, "{}, {channels}", isa.name());
             }
         }
     }

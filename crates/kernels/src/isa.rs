@@ -1,5 +1,7 @@
 //! Which instructions the kernels use: the one place that asks the CPU.
 
+use std::hint::black_box;
+
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{Avx2, Avx512Vnni, AvxVnni};
 
@@ -75,14 +77,25 @@ impl Isa {
     }
 }
 
+/// Sums of the definition's peak.
+const LANES: usize = 8;
+
 /// Does nothing but multiply and add codes in registers, `rounds` times over, and says how many
 /// multiply-accumulates that were: divided by the time it took, the most that `isa` can do.
 pub fn peak(isa: Isa, rounds: usize) -> u64 {
     match isa.0 {
         Level::Scalar => {
-            let sum = (0..rounds).fold(0i32, |sum, i| sum.wrapping_add(i as i32 * 3));
-            std::hint::black_box(sum);
-            rounds as u64
+            // Opaque, or the compiler would find the sum without adding anything.
+            let weights = black_box([3i32; LANES]);
+            let mut sums = [0i32; LANES];
+            for i in 0..rounds {
+                let codes = black_box([i as i32; LANES]);
+                let products = codes.iter().zip(&weights).map(|(c, w)| c.wrapping_mul(*w));
+                let pairs = sums.iter_mut().zip(products);
+                pairs.for_each(|(sum, product)| *sum = sum.wrapping_add(product));
+            }
+            black_box(sums);
+            (rounds * LANES) as u64
         }
         #[cfg(target_arch = "x86_64")]
         Level::Avx2(token) => token.peak(rounds),

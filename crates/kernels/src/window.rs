@@ -50,8 +50,10 @@ impl Window {
     pub fn taps(&self, axis: usize, o: usize, size: usize) -> Range<usize> {
         let (step, start) = (self.dilation[axis], o * self.stride[axis]);
         let pad = self.pads[axis];
-        let first = pad.saturating_sub(start).div_ceil(step);
-        let last = (size + pad).saturating_sub(start).div_ceil(step);
+        // Hardly any window is dilated, and a division takes as long as a row.
+        let taps = |n: usize| if step == 1 { n } else { n.div_ceil(step) };
+        let first = taps(pad.saturating_sub(start));
+        let last = taps((size + pad).saturating_sub(start));
         first.min(self.kernel[axis])..last.min(self.kernel[axis])
     }
 

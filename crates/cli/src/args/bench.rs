@@ -14,6 +14,9 @@ use super::{Preprocessing, Threads};
 /// 90 percent of the calls stay within: of a whole call, from pixels to logits. Set EXBIT_ISA to
 /// scalar, avx2, avxvnni or avx512vnni to run a Program on other instructions than the fastest.
 ///
+/// A Program below eight bits is timed beside itself at eight bits, layer by layer: where fewer
+/// bits do not pay in time on this CPU, it says so.
+///
 /// Where images leave a network early, noise says nothing of when: a network with exits runs to its
 /// end, unless --data gives it images. These leave by its policy, and run to the end in turns with
 /// that, each call as often as the time allows: its time is the median, and the mean is over calls.

@@ -1,10 +1,12 @@
 //! `exbit bench`: how fast a network runs on this machine.
 
+mod eight;
 mod layers;
 
 use std::path::Path;
 use std::time::Duration;
 
+use eight::EightBits;
 use exbit_engine::Policy;
 use exbit_model::data::{Batch, DataSet, Preprocess, Split, spread};
 use layers::LayerTime;
@@ -46,6 +48,9 @@ struct Json {
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gmacs_per_second: Option<f64>,
     file_bytes: u64,
+    /// The same network at eight bits, where it has fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eight_bits: Option<EightBits>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<LayerTime>>,
 }
@@ -90,10 +95,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         progress,
     )?;
     let per_second = |times: &Times| args.batch as f64 / times.mean() * 1e3;
-    let layers = match args.per_layer || args.trace.is_some() {
-        true => Some(layers::times(&mut runner, &random_images(1, one))?),
-        false => None,
-    };
+    let (eight_bits, layers) = each_layer(args, &mut runner)?;
     if let (Some(path), Some(layers)) = (&args.trace, &layers) {
         put(path, layers::trace(layers)?.as_bytes())?;
     }
@@ -113,9 +115,28 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         weight_bytes: runner.weight_bytes(),
         peak_gmacs_per_second: layers.as_ref().and_then(|_| layers::peak(runner.isa())),
         file_bytes,
+        eight_bits,
         layers,
     };
     Answer::new(&json, text(&json))
+}
+
+/// The network beside itself at eight bits, and its layers where they are asked for.
+fn each_layer(
+    args: &Bench,
+    runner: &mut Runner,
+) -> Result<(Option<EightBits>, Option<Vec<LayerTime>>), Failure> {
+    let image = random_images(1, runner.input_len());
+    let beside = match &mut *runner {
+        Runner::Integer(session) => eight::beside(&args.network, session, &image)?,
+        Runner::Float(_) => None,
+    };
+    let wanted = args.per_layer || args.trace.is_some();
+    Ok(match (beside, wanted) {
+        (Some((eight, layers)), _) => (Some(eight), wanted.then_some(layers)),
+        (None, true) => (None, Some(layers::times(runner, &image)?)),
+        (None, false) => (None, None),
+    })
 }
 
 /// The times of calls with `batches` in turns; where images leave early, also to the end.
@@ -223,6 +244,9 @@ fn text(json: &Json) -> String {
         text.push_str(&format!("arena {}", bytes(arena as u64)));
         let weights = json.weight_bytes.unwrap_or(0);
         text.push_str(&format!(", packed weights {}\n", bytes(weights as u64)));
+    }
+    if let Some(eight) = &json.eight_bits {
+        text.push_str(&eight.text());
     }
     if let Some(layers) = &json.layers {
         text.push('\n');

@@ -1,8 +1,8 @@
 //! AVX-VNNI, dense products: 32 products of a code and a weight in one instruction, summed by
 //! fours, for CPUs that have the dot product but not AVX-512. All else is AVX2's.
 //!
-//! CPUs with AVX-512 VL have the same operation under another encoding. Either will do, so this is
-//! there, and tested, on both; the code differs in one intrinsic.
+//! CPUs with AVX-512 VL have the same operation under another encoding. Either will do, and the
+//! code differs in one intrinsic; what was tested so far is the encoding of AVX-512 VL.
 
 use std::arch::x86_64::*;
 

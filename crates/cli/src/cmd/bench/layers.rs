@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use exbit_engine::Session;
 use exbit_kernels::Isa;
 use exbit_model::data::Batch;
 use exbit_model::{Model, ValueId};
@@ -28,6 +29,21 @@ pub(super) struct LayerTime {
     gmacs_per_second: f64,
     /// Of the weights as they are packed for this CPU; a float network packs none.
     weight_bytes: Option<usize>,
+    /// Its time over that of the same layer at eight bits, where it has fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of_eight_bits: Option<f64>,
+}
+
+impl LayerTime {
+    pub(super) fn microseconds(&self) -> f64 {
+        self.microseconds
+    }
+
+    /// Takes note of what the same layer takes at eight bits.
+    pub(super) fn compare(&mut self, eight: &LayerTime) {
+        let ratio = self.microseconds / eight.microseconds.max(1e-3);
+        self.of_eight_bits = (self.macs > 0).then_some(ratio);
+    }
 }
 
 /// An event of the trace format that Chrome, Perfetto and Speedscope read; times in microseconds.
@@ -76,23 +92,8 @@ pub(super) fn peak(isa: &str) -> Option<f64> {
 
 /// The time of each layer, for one image on one thread.
 pub(super) fn times(runner: &mut Runner, image: &Batch) -> Result<Vec<LayerTime>, Failure> {
-    let speed = |macs: u64, microseconds: f64| macs as f64 / microseconds.max(1e-3) / 1e3;
     Ok(match runner {
-        Runner::Integer(session) => {
-            let steps = session.profile(&image.pixels, LAYER_REPEATS)?.into_iter();
-            let of = |s: exbit_engine::StepTime| {
-                let microseconds = s.nanoseconds as f64 / 1e3;
-                LayerTime {
-                    name: s.step,
-                    kernel: s.kernel.to_owned(),
-                    microseconds,
-                    macs: s.macs,
-                    gmacs_per_second: speed(s.macs, microseconds),
-                    weight_bytes: Some(s.weight_bytes),
-                }
-            };
-            steps.map(of).collect()
-        }
+        Runner::Integer(session) => repeated(session, image)?,
         Runner::Float(model) => {
             let times = node_times(model, &image.x);
             let ids = (0..).map(exbit_model::NodeId);
@@ -103,10 +104,33 @@ pub(super) fn times(runner: &mut Runner, image: &Batch) -> Result<Vec<LayerTime>
                 macs: model.macs(id),
                 gmacs_per_second: speed(model.macs(id), microseconds),
                 weight_bytes: None,
+                of_eight_bits: None,
             };
             model.nodes().iter().zip(ids).zip(times).map(of).collect()
         }
     })
+}
+
+/// The time of each step of `session`.
+pub(super) fn repeated(session: &mut Session, image: &Batch) -> Result<Vec<LayerTime>, Failure> {
+    let steps = session.profile(&image.pixels, LAYER_REPEATS)?.into_iter();
+    let of = |s: exbit_engine::StepTime| {
+        let microseconds = s.nanoseconds as f64 / 1e3;
+        LayerTime {
+            name: s.step,
+            kernel: s.kernel.to_owned(),
+            microseconds,
+            macs: s.macs,
+            gmacs_per_second: speed(s.macs, microseconds),
+            weight_bytes: Some(s.weight_bytes),
+            of_eight_bits: None,
+        }
+    };
+    Ok(steps.map(of).collect())
+}
+
+fn speed(macs: u64, microseconds: f64) -> f64 {
+    macs as f64 / microseconds.max(1e-3) / 1e3
 }
 
 /// The median time of each node, in microseconds.
@@ -139,6 +163,7 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
         ("MACs", Side::Right),
         ("GMAC/s", Side::Right),
         ("of peak", Side::Right),
+        ("of 8x8", Side::Right),
         ("weights", Side::Right),
     ])
     .spare(&["MACs", "weights"]);
@@ -157,6 +182,9 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
                 let share = 100.0 * layer.gmacs_per_second / peak;
                 sums(layer.macs, format!("{share:.0} %"))
             }),
+            layer
+                .of_eight_bits
+                .map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
             layer
                 .weight_bytes
                 .map_or_else(String::new, |n| sums(layer.macs, bytes(n as u64))),
