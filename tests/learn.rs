@@ -5,10 +5,12 @@
 
 use exbit::Simulator;
 use exbit::learn::{Augment, Epochs, Event, Head, Method, Position, Recipe, Run, attach, cuts};
-use exbit_engine::{Input, Session};
+use exbit_engine::{Bits, Input, Session};
 use exbit_grad::{Mode, forward};
 use exbit_model::data::{DataSet, Preprocess};
-use exbit_model::{Activation, BatchNorm, Conv, Linear, Model, Op, Tensor, ValueId, Window};
+use exbit_model::{
+    Activation, BatchNorm, Conv, Linear, Model, NodeId, Op, Tensor, ValueId, Window,
+};
 
 const SIDE: usize = 8;
 const CLASSES: usize = 3;
@@ -327,4 +329,25 @@ fn a_run_begins_with_what_another_one_learned() {
         .zip(stem(&next).data())
         .all(|(a, b)| (a - b).abs() < 0.1);
     assert!(near);
+}
+
+/// Learned, the steps of eight bits drift until a few codes are left.
+#[test]
+fn what_has_eight_bits_by_rule_uses_its_codes() {
+    let mut run = run(&recipe(Method::Mcqueen));
+    to_the_end(&mut run);
+    let (network, quantized) = run.quantized().unwrap();
+    for id in network.layers() {
+        let weight = &quantized.layers[&id].weight;
+        let rows = weight
+            .codes
+            .chunks_exact(weight.codes.len() / weight.scale.len());
+        let most = |row: &[i8]| row.iter().map(|c| c.unsigned_abs()).max();
+        if weight.bits == Bits::EIGHT {
+            assert!(rows.map(most).all(|most| most == Some(127)), "{id:?}");
+        }
+    }
+    let eight = |id: &&NodeId| quantized.layers[id].weight.bits == Bits::EIGHT;
+    // The first layer, the last one and that of the exit.
+    assert_eq!(network.layers().iter().filter(eight).count(), 3);
 }
