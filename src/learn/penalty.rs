@@ -82,21 +82,27 @@ pub(crate) fn check_target(
     }
 }
 
-/// Makes all learned bits whole: the nearest after a common shift downwards, the smallest in steps
-/// of 1/128 with which `B` is no more than `target`.
+/// Makes all learned bits whole: the nearest after a common shift, the largest up to half a bit in
+/// steps of 1/128 with which `B` is no more than `target`; without one, the nearest.
 pub(crate) fn round_bits(graph: &Graph, parameters: &mut Parameters, target: Option<f64>) {
+    const STEPS: f32 = 128.0;
     let at_first = Bits::of(graph, parameters);
-    let most = ((pdq::MOST - pdq::LEAST) * 128.0) as usize;
-    let shifted = |step: usize| {
+    let shifted = |by: f32| {
         let mut bits = at_first.clone();
-        bits.shift(graph, step as f32 / -128.0);
+        bits.shift(graph, by);
         bits
     };
-    let fits = |bits: &Bits| target.is_none_or(|target| bits.bops(graph) <= target);
-    let found = (0..=most).map(shifted).find(fits);
-    found
-        .unwrap_or_else(|| shifted(most))
-        .put(graph, parameters);
+    let least = ((pdq::LEAST - pdq::MOST) * STEPS) as i32;
+    let found = target.and_then(|target| {
+        let shifts = (least..=STEPS as i32 / 2).rev();
+        let mut all = shifts.map(|step| shifted(step as f32 / STEPS));
+        all.find(|bits| bits.bops(graph) <= target)
+    });
+    let otherwise = || match target {
+        Some(_) => shifted(pdq::LEAST - pdq::MOST),
+        None => shifted(0.0),
+    };
+    found.unwrap_or_else(otherwise).put(graph, parameters);
 }
 
 /// The bits of every layer's weight and of every site.
