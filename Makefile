@@ -1,6 +1,6 @@
 # check: everything before a commit, the tests on each instruction set. fix: what tools can mend. test: as in the README.
 # real: every figure on real data, hours; needs ../shared (see lab/).
-.PHONY: check fix test docs real suite-avxvnni suite-avx2 suite-scalar miri valgrind
+.PHONY: check fix test docs real suite-avxvnni suite-avx2 suite-scalar miri valgrind asan
 
 check:
 	cargo fmt --all --check
@@ -15,13 +15,18 @@ suite-avxvnni suite-avx2 suite-scalar: suite-%:
 	then EXBIT_ISA=$* cargo test -p exbit-engine -p exbit; \
 	else echo "THE TESTS DID NOT RUN ON $*: this CPU does not have it" >&2; fi
 
-# Undefined behaviour: what Miri interprets, and what Valgrind sees of the kernels up to AVX2.
+# Undefined behaviour: what Miri interprets, what Valgrind sees of the kernels up to AVX2, and what
+# AddressSanitizer sees of all of them.
 miri:
 	cargo +nightly miri test -p exbit-kernels
 
 valgrind:
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=9" \
 	cargo test -p exbit-kernels --test conformance
+
+asan:
+	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+	cargo +nightly test -p exbit-kernels --lib --test conformance --target x86_64-unknown-linux-gnu
 
 fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty
