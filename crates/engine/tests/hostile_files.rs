@@ -181,6 +181,36 @@ fn unsound_programs_are_refused_with_their_place() {
     }
 }
 
+/// Each mean is within bounds; their tables of divisors together are not.
+#[test]
+fn tables_have_one_bound_together() {
+    let mut program = small(11);
+    let mut value = program.values[0].clone();
+    value.shape[..2].copy_from_slice(&[1, 1]);
+    let means = |count: usize, program: &mut Program| {
+        program.values = vec![value.clone(); count + 1];
+        let mut step = program.steps[0].clone();
+        step.kind = StepKind::AvgPool {
+            window: Window {
+                pads: [256, 256, 255, 255],
+                ..Window::square(512, 1, 0)
+            },
+            count_include_pad: false,
+        };
+        let at = |i: usize| {
+            (step.inputs, step.output) = (vec![i], i + 1);
+            step.clone()
+        };
+        program.steps = (0..count).map(at).collect();
+        program.output = count;
+    };
+    means(2, &mut program);
+    program.check().unwrap();
+    means(100, &mut program);
+    let error = program.check().unwrap_err().to_string();
+    assert!(error.contains("tables up to it"), "{error}");
+}
+
 #[test]
 fn unsound_exits_are_refused_with_their_place() {
     let sound = (0..)
