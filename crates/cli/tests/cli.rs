@@ -177,6 +177,19 @@ fn predict_names_the_likeliest_classes() {
 }
 
 #[test]
+fn inspect_says_which_layers_fewer_bits_make_faster() {
+    let net = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../models/resnet20-lsq22.exbit"
+    );
+    let object = good(&["inspect", net]);
+    assert_eq!(object["runs"]["layers_below_eight_bits"], 18);
+    let faster = object["runs"]["of_them_faster"].as_u64();
+    assert!(faster.is_some_and(|n| n <= 18), "{object}");
+    assert!(stdout(&exbit(&["inspect", net])).contains("of 18 layers below eight bits"));
+}
+
+#[test]
 fn bench_measures_calls() {
     let folder = Folder::new("bench");
     let model = folder.model();

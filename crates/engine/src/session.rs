@@ -272,6 +272,11 @@ impl Session {
         self.network.steps.iter().map(Ready::weight_bytes).sum()
     }
 
+    /// The kernel that runs each step, in order.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> {
+        self.network.steps.iter().map(|step| step.kernel_name())
+    }
+
     /// The instructions in use.
     pub fn isa(&self) -> &'static str {
         self.network.isa.name()

@@ -26,6 +26,8 @@ struct Json<'a> {
     #[serde(flatten)]
     totals: &'a Totals,
     arena_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs: Option<Runs>,
     peak_at: Option<&'a str>,
     classes: &'a [String],
     preprocess: Option<&'a str>,
@@ -37,14 +39,46 @@ struct Json<'a> {
     layers: &'a [Row],
 }
 
+/// How layers below eight bits run on this CPU.
+#[derive(Serialize)]
+struct Runs {
+    isa: &'static str,
+    layers_below_eight_bits: usize,
+    /// By kernels that do more with fewer bits; all others take the time of eight bits.
+    of_them_faster: usize,
+}
+
+/// How the names of kernels begin that do more with fewer bits.
+const FASTER: [&str; 3] = ["lookup-", "popcount-", "conv-low-"];
+
+impl Runs {
+    /// `None` where every layer has eight bits.
+    fn of(session: &Session, survey: &Survey) -> Option<Self> {
+        let steps = survey.rows.iter().zip(session.kernels());
+        let low = |row: &Row| row.weight_bits.is_some_and(|bits| bits < 8);
+        let low: Vec<_> = steps.filter(|(row, _)| low(row)).collect();
+        let faster = |kernel: &str| FASTER.iter().any(|name| kernel.starts_with(name));
+        (!low.is_empty()).then(|| Self {
+            isa: session.isa(),
+            layers_below_eight_bits: low.len(),
+            of_them_faster: low.iter().filter(|(_, kernel)| faster(kernel)).count(),
+        })
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "on {} kernels that are faster for it run {} of {} layers below eight bits; the others \
+             save memory (`exbit bench` measures)",
+            self.isa, self.of_them_faster, self.layers_below_eight_bits
+        )
+    }
+}
+
 pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
     let file = network::open(&args.network)?;
-    let (survey, arena_bytes) = match &file.network {
+    let (survey, session) = match &file.network {
         Network::Float(model) => (of_model(model), None),
-        Network::Integer(program) => (
-            of_program(program),
-            Some(Session::new(program, 1)?.arena_bytes()),
-        ),
+        Network::Integer(program) => (of_program(program), Some(Session::new(program, 1)?)),
     };
     let (kind, name) = match &file.network {
         Network::Float(model) => ("model", model.name()),
@@ -63,7 +97,10 @@ pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
         input: &survey.input,
         output: &survey.output,
         totals: &survey.totals,
-        arena_bytes,
+        arena_bytes: session.as_ref().map(Session::arena_bytes),
+        runs: session
+            .as_ref()
+            .and_then(|session| Runs::of(session, &survey)),
         peak_at: peak(&survey).map(|row| row.name.as_str()),
         classes: program.map_or(&[], |p| &p.classes),
         preprocess: program.map(|p| p.input.preprocess.as_str()),
@@ -191,6 +228,8 @@ fn sums(json: &Json, survey: &Survey) -> String {
             without
         ),
     ];
+    let runs = json.runs.iter().map(Runs::text);
+    let lines: Vec<String> = lines.into_iter().chain(runs).collect();
     let lines = lines.iter().map(|line| fold(line, width()));
     format!("\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
