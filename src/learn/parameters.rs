@@ -7,7 +7,8 @@
 //! its row's largest entry over 127, an activation's follows the largest of its batches (Jacob et
 //! al. 2018). There is nothing to gain at eight bits, and learned, such steps drift: their gradient
 //! is a sum of rounding errors whatever the step, which pushes a small step far and a large one
-//! nowhere back. ResNet-20's first layer had come to use three of its 256 codes.
+//! nowhere back. Of a trained ResNet-20, two of the first layer's 16 channels had two codes left,
+//! one of ten classes had three, and the classifier read steps of 0.35 where 0.02 cover the range.
 
 mod adopt;
 mod gradient;
