@@ -284,10 +284,8 @@ impl Parameters {
 /// The steps of eight bits that cover the rows of `weight`, as many as there are `steps`.
 fn covering_steps(weight: &[f32], steps: &[f32]) -> Vec<f32> {
     let len = (weight.len() / steps.len().max(1)).max(1);
-    let most = |row: &[f32]| row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-    let rows = weight.chunks_exact(len);
-    rows.map(|row| pdq::covering_step(most(row), true))
-        .collect()
+    let rows = weight.chunks_exact(len).map(pdq::largest);
+    rows.map(|most| pdq::covering_step(most, true)).collect()
 }
 
 /// LSQ's first step of each of the rows of `weight`.

@@ -60,6 +60,11 @@ pub(crate) fn first_step(mean_magnitude: f32, n: f32, signed: bool) -> f32 {
     if step.is_normal() { step } else { 1.0 }
 }
 
+/// The largest `|x|`.
+pub(crate) fn largest(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |most, x| most.max(x.abs()))
+}
+
 /// The step of eight bits with which `most` is the last code; 1 where all is zero.
 pub(crate) fn covering_step(most: f32, signed: bool) -> f32 {
     let step = most / ends(MOST, signed).1;

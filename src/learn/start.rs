@@ -6,6 +6,7 @@ use exbit_kernels::Grid;
 use exbit_model::{FakeQuant, Model, Op, ValueId};
 
 use super::graph::{Graph, Role};
+use super::pdq;
 use crate::Result;
 
 /// `model` without a Softmax at its end: losses take logits, and so do Programs.
@@ -60,7 +61,7 @@ pub(crate) fn magnitudes(base: &Model, graph: &Graph, x: &[f32], images: usize) 
         let sum: f64 = y.iter().map(|y| f64::from(y.abs())).sum();
         Magnitude {
             mean: (sum / y.len().max(1) as f64) as f32,
-            most: y.iter().fold(0.0, |most, y| most.max(y.abs())),
+            most: pdq::largest(y),
         }
     };
     let sites = graph.sites.iter();

@@ -100,8 +100,7 @@ impl Parameters {
             }
             let rounded = tape.value(graph.model.node(site.node).inputs[0]);
             let chunks = rounded.par_chunks(1 << 14);
-            let most = |chunk: &[f32]| chunk.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-            let most = chunks.map(most).reduce(|| 0.0, f32::max);
+            let most = chunks.map(pdq::largest).reduce(|| 0.0, f32::max);
             let step = pdq::covering_step(most, site.signed);
             let own = &mut self.all[at].value[0];
             *own += STATISTICS * (step - *own);
