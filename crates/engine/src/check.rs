@@ -7,7 +7,6 @@ use exbit_kernels::Grid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::MOST_EXITS;
-use crate::memory;
 use crate::{Format, Program, Step, StepKind, Value};
 use step::{check_codes, check_kind};
 pub(crate) use step::{conv_shape, epilogue};
@@ -162,8 +161,7 @@ impl Program {
     }
 
     fn check_arena(&self) -> Check {
-        let sizes: Vec<usize> = (0..self.values.len()).map(|v| self.arena_len(v)).collect();
-        let (_, total) = memory::place(&sizes, &memory::lifetimes(self));
+        let (_, total) = self.arrange(false);
         require(total <= MAX_BYTES, || {
             format!("its arena would take {total} bytes")
         })

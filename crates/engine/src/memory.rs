@@ -1,13 +1,15 @@
 //! Where values live: from when to when, how many bytes that takes at the true bit-widths, and
 //! which place each gets in the arena.
 //!
+//! A sum takes the place of the value summed in, where nothing reads that later.
+//!
 //! Offsets are best-fit, largest value first (Pisarchyk and Lee, "Efficient Memory Management for
 //! Deep Neural Net Inference", 2020): each value goes into the smallest gap that fits among the
 //! values already placed that live at the same time.
 
 use std::ops::{Range, RangeInclusive};
 
-use crate::{Format, Program, Value};
+use crate::{Format, Program, StepKind, Value};
 
 /// Bytes that the values take at their true bit-widths, each value rounded up to whole bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +25,13 @@ impl Program {
     pub fn activation_bytes(&self) -> ActivationBytes {
         let bytes: Vec<u64> = self.values.iter().map(true_bytes).collect();
         let lives = lifetimes(self);
+        let homes = homes(self, &lives);
         let alive = |at: usize| {
-            bytes
-                .iter()
-                .zip(&lives)
-                .filter(|(_, life)| life.contains(&at))
-                .map(|(b, _)| b)
-                .sum()
+            let mut most = vec![0; bytes.len()];
+            for v in (0..bytes.len()).filter(|&v| lives[v].contains(&at)) {
+                most[homes[v]] = bytes[v].max(most[homes[v]]);
+            }
+            most.into_iter().sum()
         };
         let peak = (0..=self.steps.len()).map(alive).max().unwrap_or(0);
         ActivationBytes {
@@ -37,6 +39,50 @@ impl Program {
             peak,
         }
     }
+
+    /// The place of every value of this Program, which has passed its check, in an arena, and the
+    /// arena's length; all places lie apart where it `keeps_values`.
+    pub(crate) fn arrange(&self, keeps_values: bool) -> (Vec<Range<usize>>, usize) {
+        let mut sizes: Vec<usize> = (0..self.values.len()).map(|v| self.arena_len(v)).collect();
+        let mut lives = lifetimes(self);
+        if keeps_values {
+            lives.fill(0..=self.steps.len());
+            return place(&sizes, &lives);
+        }
+        let homes = homes(self, &lives);
+        for v in (0..homes.len()).filter(|&v| homes[v] != v) {
+            lives[homes[v]] = *lives[homes[v]].start()..=*lives[v].end();
+            sizes[v] = 0;
+        }
+        let (places, len) = place(&sizes, &lives);
+        (homes.iter().map(|&home| places[home].clone()).collect(), len)
+    }
+}
+
+/// For each value the first that had its place: itself, unless it is written over another.
+fn homes(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
+    let mut homes: Vec<usize> = (0..program.values.len()).collect();
+    for (i, step) in program.steps.iter().enumerate() {
+        let summed = match step.kind {
+            StepKind::Conv(_) => &step.inputs[1..],
+            StepKind::Add { .. } => &step.inputs[..],
+            StepKind::MaxPool(_)
+            | StepKind::AvgPool { .. }
+            | StepKind::Concat
+            | StepKind::Table { .. }
+            | StepKind::Pad { .. }
+            | StepKind::Shuffle { .. } => &[],
+        };
+        let done = |&&v: &&usize| {
+            let reads = step.inputs.iter().filter(|&&other| other == v).count();
+            *lives[v].end() == i + 1 && reads == 1
+        };
+        let has_codes = program.values[step.output].grid().is_some();
+        if let Some(&over) = summed.iter().rfind(done).filter(|_| has_codes) {
+            homes[step.output] = homes[over];
+        }
+    }
+    homes
 }
 
 fn true_bytes(value: &Value) -> u64 {
@@ -48,7 +94,7 @@ fn true_bytes(value: &Value) -> u64 {
 }
 
 /// When each value is needed: moment 0 fills the input, moment `i + 1` runs step `i`.
-pub(crate) fn lifetimes(program: &Program) -> Vec<RangeInclusive<usize>> {
+fn lifetimes(program: &Program) -> Vec<RangeInclusive<usize>> {
     let mut first = vec![0; program.values.len()];
     let mut last = vec![0; program.values.len()];
     for (i, step) in program.steps.iter().enumerate() {
@@ -65,10 +111,7 @@ pub(crate) fn lifetimes(program: &Program) -> Vec<RangeInclusive<usize>> {
 }
 
 /// A place for every value, and the length of the whole arena. `sizes` are in bytes.
-pub(crate) fn place(
-    sizes: &[usize],
-    lives: &[RangeInclusive<usize>],
-) -> (Vec<Range<usize>>, usize) {
+fn place(sizes: &[usize], lives: &[RangeInclusive<usize>]) -> (Vec<Range<usize>>, usize) {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&v| std::cmp::Reverse(sizes[v]));
     let mut places = vec![0..0; sizes.len()];

@@ -12,7 +12,7 @@ use crate::crew::{Crew, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::{Depth, Network};
 use crate::step::Ready;
-use crate::{Input, Policy, Program, Step, StepKind, file, memory};
+use crate::{Input, Policy, Program, Step, StepKind, file};
 
 /// The environment variable that chooses the instructions.
 const ISA_VARIABLE: &str = "EXBIT_ISA";
@@ -300,14 +300,7 @@ impl Draft {
     /// No step yet of a Program whose frame has passed its check.
     fn new(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Self {
         let threads = threads.clamp(1, MOST_THREADS);
-        let mut lives = memory::lifetimes(program);
-        if keeps_values {
-            lives.fill(0..=program.steps.len());
-        }
-        let sizes: Vec<usize> = (0..program.values.len())
-            .map(|v| program.arena_len(v))
-            .collect();
-        let (places, arena_len) = memory::place(&sizes, &lives);
+        let (places, arena_len) = program.arrange(keeps_values);
         Self {
             network: Network::new(program, isa, keeps_values, threads, &places),
             places,

@@ -130,30 +130,30 @@ impl Ready {
         if let Kernel::Concat(parts, channels) = &self.kernel {
             return self.concat(parts, *channels, arena);
         }
-        let second = self.inputs.get(1).cloned();
-        let (x, r, y) = borrow(arena, self.inputs[0].clone(), second, self.output.clone());
+        let (inputs, y) = borrow(arena, &self.inputs, self.output.clone());
         let target = y.map_or(Target::Real(answer), Target::Codes);
         crew.share(&self.parts, target, |part, scratch, target| {
-            self.make(part, x, r, scratch, target);
+            self.make(part, inputs, scratch, target);
         });
     }
 
-    /// Makes a part of the output, which goes to `target`.
+    /// Makes a part of the output, which goes to `target`; an input that is not given is there.
     fn make(
         &self,
         part: Range<usize>,
-        x: &[u8],
-        r: Option<&[u8]>,
+        inputs: [Option<&[u8]>; 2],
         scratch: &mut Scratch,
         mut target: Target<'_>,
     ) {
         let isa = self.isa;
+        let own = |codes: Option<_>| codes.map(|codes: &[u8]| &codes[part.clone()]);
+        let x = inputs[0].unwrap_or_default();
         match (&self.kernel, &mut target) {
-            (Kernel::Conv(conv), _) => conv.run(part, x, r, scratch, target),
-            (Kernel::Add(e), target) => {
-                let (x, r) = (&x[part.clone()], &r.unwrap_or(x)[part]);
-                exbit_kernels::add(isa, e, x, r, target);
+            (Kernel::Conv(conv), _) => {
+                let r = own(inputs[1]);
+                conv.run(part, x, r, scratch, target);
             }
+            (Kernel::Add(e), target) => exbit_kernels::add(isa, e, inputs.map(own), target),
             (
                 Kernel::AvgPool {
                     shape,
@@ -202,8 +202,9 @@ impl Ready {
     fn concat(&self, parts: &[([u8; 256], usize)], channels: usize, arena: &mut [u8]) {
         let mut first = 0;
         for ((table, width), place) in parts.iter().zip(&self.inputs) {
-            let (x, _, y) = borrow(arena, place.clone(), None, self.output.clone());
-            let y = y.expect("checked: a concatenation writes codes");
+            let place = std::slice::from_ref(place);
+            let ([x, _], y) = borrow(arena, place, self.output.clone());
+            let (x, y) = x.zip(y).expect("checked: a concatenation writes codes");
             exbit_kernels::concat_part(self.isa, table, *width, x, [first, channels], y);
             first += width;
         }
@@ -309,24 +310,34 @@ fn gather_table(len: usize, views: &[(Vec<usize>, Vec<usize>)]) -> Vec<u32> {
     table
 }
 
-/// The two inputs and the output of a step, which lie apart but for the inputs being one.
-fn borrow(
-    arena: &mut [u8],
-    x: Range<usize>,
-    r: Option<Range<usize>>,
-    y: Option<Range<usize>>,
-) -> (&[u8], Option<&[u8]>, Option<&mut [u8]>) {
-    let apart = "values alive together lie apart";
-    match (r, y) {
-        (r, None) => (&arena[x], r.map(|r| &arena[r]), None),
-        (Some(r), Some(y)) if r != x => {
-            let [x, r, y] = arena.get_disjoint_mut([x, r, y]).expect(apart);
-            (x, Some(r), Some(y))
+/// The first two inputs of a step, and its output. They lie apart but for the inputs being one, and
+/// for an input that the output is written over: that is not given.
+fn borrow<'a>(
+    arena: &'a mut [u8],
+    inputs: &[Range<usize>],
+    output: Option<Range<usize>>,
+) -> ([Option<&'a [u8]>; 2], Option<&'a mut [u8]>) {
+    let start = output.as_ref().map(|y| y.start);
+    let apart = |x: &&Range<usize>| Some(x.start) != start;
+    let inputs = [0, 1].map(|i| inputs.get(i).filter(apart).cloned());
+    let Some(y) = output else {
+        return (inputs.map(|x| x.map(|x| &arena[x])), None);
+    };
+    let lie = "values alive together lie apart";
+    match inputs {
+        [Some(x), Some(r)] if r != x => {
+            let [x, r, y] = arena.get_disjoint_mut([x, r, y]).expect(lie);
+            ([Some(x), Some(r)], Some(y))
         }
-        (r, Some(y)) => {
-            let [x, y] = arena.get_disjoint_mut([x, y]).expect(apart);
-            (x, r.map(|_| &*x), Some(y))
+        [Some(x), r] => {
+            let [x, y] = arena.get_disjoint_mut([x, y]).expect(lie);
+            ([Some(x), r.map(|_| &*x)], Some(y))
         }
+        [None, Some(r)] => {
+            let [r, y] = arena.get_disjoint_mut([r, y]).expect(lie);
+            ([None, Some(r)], Some(y))
+        }
+        [None, None] => ([None, None], Some(&mut arena[y])),
     }
 }
 

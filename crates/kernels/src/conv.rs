@@ -40,7 +40,8 @@ pub(crate) trait Prepared: Debug + Send + Sync {
     /// Part `i` of `n` nearly equal ones, which begins and ends where this kernel can.
     fn part(&self, i: usize, n: usize) -> Range<usize>;
 
-    /// Makes the entries `part` of the output, at least one, which go to `target`.
+    /// Makes the entries `part` of the output, at least one, which go to `target`; a residual is
+    /// that part of it, or what `target` holds.
     fn run(
         &self,
         part: Range<usize>,
@@ -134,8 +135,9 @@ impl PackedConv {
 
     /// Makes the entries `part` of the output, one of [`PackedConv::part`] or all, in `scratch`,
     /// which [`PackedConv::reserve`] has seen; they go to `target`. `input` goes on for
-    /// [`SLACK`](crate::SLACK) bytes of any content after its codes; where a residual sum is
-    /// folded into the epilogue, `residual` holds its codes.
+    /// [`SLACK`](crate::SLACK) bytes of any content after its codes. Where a residual sum is folded
+    /// into the epilogue, `residual` holds the codes of `part`; `None` where `target` does, which
+    /// they are then overwritten in.
     pub fn run(
         &self,
         part: Range<usize>,

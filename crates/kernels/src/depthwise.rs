@@ -272,8 +272,9 @@ impl<M: Channels> Prepared for PackedDepthwise<M> {
                 start: &self.start,
             };
             let made = first * line..(first + strip.count) * line;
+            let made = made.start - part.start..made.end - part.start;
             let residual = residual.map(|r| &r[made.clone()]);
-            let mut target = target.part(made.start - part.start..made.end - part.start);
+            let mut target = target.part(made);
             match (&mut target, self.epilogue.finish) {
                 (Target::Codes(codes), Finish::Clip { lo, hi }) if self.fused => {
                     let (m, b, lo, hi) = (&self.m, &self.b, lo as u8, hi as u8);

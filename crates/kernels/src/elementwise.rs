@@ -7,20 +7,34 @@ use crate::isa::Level;
 use crate::x86::Avx2;
 use crate::{Activation, Epilogue, Finish, Isa, Target, Window, clip_round, scalar};
 
-/// Channels of a pool that are summed at a time.
+/// Channels of a pool that are summed at a time, and codes of a sum in place.
 const LANES: usize = 64;
 
 /// [`scalar::add`], with the instructions of `isa`.
-pub fn add(isa: Isa, epilogue: &Epilogue, a: &[u8], b: &[u8], target: &mut Target<'_>) {
+pub fn add(isa: Isa, epilogue: &Epilogue, pair: [Option<&[u8]>; 2], target: &mut Target<'_>) {
     if isa == Isa::SCALAR {
-        return scalar::add(epilogue, a, b, target);
+        return scalar::add(epilogue, pair, target);
     }
     let sums = Affine {
         m: epilogue.m[0],
         b: epilogue.b[0],
         m_r: epilogue.m_r,
     };
-    isa.run(|| sums.finish(epilogue.finish, a, b, target));
+    isa.run(|| match pair {
+        [Some(a), Some(b)] => sums.finish(epilogue.finish, a, b, target),
+        [a, b] => {
+            let len = target.len();
+            for first in (0..len).step_by(LANES) {
+                let some = first..len.min(first + LANES);
+                let (mut held, mut target) = ([0; LANES], target.part(some.clone()));
+                if let Target::Codes(codes) = &target {
+                    held[..codes.len()].copy_from_slice(codes);
+                }
+                let [a, b] = [a, b].map(|given| given.map_or(&held[..], |c| &c[some.clone()]));
+                sums.finish(epilogue.finish, a, b, &mut target);
+            }
+        }
+    });
 }
 
 /// [`scalar::max_pool`], with the instructions of `isa`.
@@ -255,6 +269,30 @@ mod tests {
                 lookup(isa, &table, &codes[..len], &mut found);
                 assert_eq!(found, expected, "{}, {len}", isa.name());
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_may_take_the_place_of_either() {
+        let grid = |scale, zero| crate::Grid {
+            bits: crate::Bits::EIGHT,
+            scale,
+            zero,
+        };
+        let activation = Activation::LeakyRelu { slope: 0.1 };
+        let (a, b, y) = (grid(0.02, 100), grid(0.03, 128), grid(0.04, 90));
+        let epilogue = Epilogue::add(a, b, activation, Some(y));
+        let codes = |step: usize| -> Vec<u8> { (0..200).map(|i| (i * step) as u8).collect() };
+        let (a, b) = (codes(59), codes(83));
+        let sum = |isa, pair, mut held: Vec<u8>| {
+            add(isa, &epilogue, pair, &mut Target::Codes(&mut held));
+            held
+        };
+        let expected = sum(Isa::SCALAR, [Some(&a), Some(&b)], vec![0; 200]);
+        for isa in Isa::present() {
+            assert_eq!(sum(isa, [Some(&a), Some(&b)], vec![0; 200]), expected);
+            assert_eq!(sum(isa, [None, Some(&b)], a.clone()), expected);
+            assert_eq!(sum(isa, [Some(&a), None], b.clone()), expected);
         }
     }
 

@@ -147,8 +147,10 @@ pub(crate) struct ClipOut<'a> {
     pub(crate) m: &'a [f32],
     /// One per channel of the panel, the last block filled up.
     pub(crate) b: &'a [f32],
-    /// Factor and codes of a residual, laid out as `codes`.
-    pub(crate) residual: Option<(f32, &'a [u8])>,
+    /// The factor of a residual, where there is one.
+    pub(crate) m_r: Option<f32>,
+    /// Its codes, laid out as `codes`; `None` where they are what `codes` holds.
+    pub(crate) residual: Option<&'a [u8]>,
     pub(crate) lo: f32,
     pub(crate) hi: f32,
     /// Pixel `p` has its codes from `p * stride` on.

@@ -54,6 +54,14 @@ impl Target<'_> {
         }
     }
 
+    /// The code that an entry holds; 0 where it is a number.
+    fn held(&self, at: usize) -> u8 {
+        match self {
+            Target::Codes(codes) => codes[at],
+            Target::Real(_) => 0,
+        }
+    }
+
     /// The first `at` entries, and the others.
     pub fn split_at(self, at: usize) -> (Self, Self) {
         match self {
@@ -106,7 +114,8 @@ pub fn dot(
 }
 
 /// Convolution, its residual sum, its activation and its rounding: the entries `part` of its
-/// output, which go to `target`.
+/// output, which go to `target`. The codes that are summed in are those of the same entries in
+/// `residual`, or those that `target` holds.
 #[allow(
     clippy::too_many_arguments,
     reason = "what a convolution is made of, and the part"
@@ -126,13 +135,17 @@ pub fn conv(
         let (position, c) = (at / channels, at % channels);
         let place = [position / width, position % width, c];
         let acc = dot(shape, zero, weights, input, place);
-        finish(epilogue, acc, c, residual.map_or(0, |r| r[at]), target, to);
+        let r = residual.map_or_else(|| target.held(to), |r| r[to]);
+        finish(epilogue, acc, c, r, target, to);
     }
 }
 
-/// Sum of two values: the epilogue with the first code as its sum.
-pub fn add(epilogue: &Epilogue, a: &[u8], b: &[u8], target: &mut Target<'_>) {
-    for (at, (&a, &b)) in a.iter().zip(b).enumerate().take(target.len()) {
+/// Sum of two values: the epilogue with the first code as its sum. One that is not given is what
+/// `target` holds.
+pub fn add(epilogue: &Epilogue, [a, b]: [Option<&[u8]>; 2], target: &mut Target<'_>) {
+    for at in 0..target.len() {
+        let held = target.held(at);
+        let [a, b] = [a, b].map(|codes| codes.map_or(held, |codes| codes[at]));
         finish(epilogue, i32::from(a), 0, b, target, at);
     }
 }

@@ -136,15 +136,16 @@ impl<M: Micro> Packed<M> {
             start: &self.start[constants.clone()],
         };
         let at = made.pixels.start * stride + panel.channels.start;
-        let residual = residual.map(|r| &r[at..]);
         let at = at - made.start;
+        let residual = residual.map(|r| &r[at..]);
         if let (true, Target::Codes(y), Finish::Clip { lo, hi }) =
             (self.fused, &mut *target, self.epilogue.finish)
         {
             let out = ClipOut {
                 m: &self.m[constants.clone()],
                 b: &self.b[constants],
-                residual: self.epilogue.m_r.zip(residual),
+                m_r: self.epilogue.m_r,
+                residual,
                 lo,
                 hi,
                 codes: &mut y[at..],

@@ -6,8 +6,12 @@ use std::ops::Range;
 use super::{Epilogue, Finish};
 use crate::{Activation, Target, clip_round};
 
+/// The most channels that are finished at a time.
+const MOST_CHANNELS: usize = 64;
+
 impl Epilogue {
-    /// What becomes of the sums of neighbouring `channels`.
+    /// What becomes of the sums of neighbouring `channels`, at most [`MOST_CHANNELS`]. Without a
+    /// residual the codes summed in, where the epilogue has a sum, are those that `target` holds.
     #[inline(always)]
     pub(crate) fn finish(
         &self,
@@ -17,7 +21,18 @@ impl Epilogue {
         target: &mut Target<'_>,
     ) {
         match target {
-            Target::Codes(y) => self.codes(sums, channels, residual, y),
+            Target::Codes(y) => {
+                let mut held = [0; MOST_CHANNELS];
+                let residual = match residual {
+                    None if self.m_r.is_some() => {
+                        let held = &mut held[..y.len()];
+                        held.copy_from_slice(y);
+                        Some(&*held)
+                    }
+                    given => given,
+                };
+                self.codes(sums, channels, residual, y);
+            }
             Target::Real(y) => self.reals(sums, channels, residual, y),
         }
     }

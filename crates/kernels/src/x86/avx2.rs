@@ -100,13 +100,14 @@ fn clip(sums: &[[__m256i; 2]], first: usize, channel: usize, out: &mut ClipOut<'
         let at = row * out.stride + channel;
         let at = at..at + channels;
         let mut residual = [0; BLOCK];
-        if let Some((_, codes)) = out.residual {
+        if out.m_r.is_some() {
+            let codes = out.residual.unwrap_or(out.codes);
             copy(&mut residual[..channels], &codes[at.clone()]);
         }
         let codes: [__m256i; 2] = std::array::from_fn(|j| {
             let t = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[j]), m[j]);
             let mut t = _mm256_add_ps(t, b[j]);
-            if let Some((m_r, _)) = out.residual {
+            if let Some(m_r) = out.m_r {
                 let (r, _) = residual.as_chunks();
                 t = _mm256_add_ps(t, _mm256_mul_ps(real_codes(&r[j]), _mm256_set1_ps(m_r)));
             }

@@ -283,12 +283,12 @@ fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'
         _mm512_set1_epi8(out.lo as u8 as i8),
         _mm512_set1_epi8(out.hi as u8 as i8),
     );
-    let whole = |sum: __m512i, block: usize, at: usize, residual: Option<(f32, &[u8])>| {
+    let channels = out.channels;
+    let whole = |sum: __m512i, block: usize, residual: Option<(f32, &[u8])>| {
         let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), m[block]);
         let mut t = _mm512_add_ps(t, b[block]);
         if let Some((m_r, residual)) = residual {
-            let codes = residual[at..at + out.channels].get(block * BLOCK..);
-            let codes = codes.unwrap_or_default();
+            let codes = residual.get(block * BLOCK..).unwrap_or_default();
             let r = load_codes(codes, (mask >> (block * BLOCK)) as __mmask16);
             let r = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(r));
             t = _mm512_add_ps(t, _mm512_mul_ps(r, _mm512_set1_ps(m_r)));
@@ -296,13 +296,17 @@ fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'
         round(t)
     };
     for (row, sums) in (first..).zip(sums) {
-        let at = row * out.stride;
+        let at = row * out.stride..row * out.stride + channels;
+        let residual = out.m_r.map(|m_r| {
+            let codes = out.residual.unwrap_or(out.codes);
+            (m_r, &codes[at.clone()])
+        });
         let mut codes = [_mm512_setzero_si512(); 4];
         for (block, (codes, &sum)) in codes.iter_mut().zip(sums).enumerate() {
-            *codes = whole(sum, block, at, out.residual);
+            *codes = whole(sum, block, residual);
         }
         let packed = _mm512_max_epu8(_mm512_min_epu8(pack(codes), hi), lo);
-        store_codes(&mut out.codes[at..at + out.channels], mask, packed);
+        store_codes(&mut out.codes[at], mask, packed);
     }
 }
 
