@@ -36,6 +36,7 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
         input,
         values: Vec::new(),
         steps: Vec::new(),
+        packed: Vec::new(),
         output: 0,
         exits: Vec::new(),
         policy: engine::Policy::Never,

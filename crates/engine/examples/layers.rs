@@ -8,8 +8,8 @@
 use std::time::Instant;
 
 use exbit_kernels::{
-    Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Target, Window,
-    peak,
+    Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Source, Target,
+    Window, peak,
 };
 
 struct Layer {
@@ -143,7 +143,7 @@ fn candidate(layer: &Layer, isa: Isa, (weight, activation): (u8, u8)) -> Candida
     let epilogue = Epilogue::conv(x, &scale, &bias, None, Activation::RELU, Some(y));
     let conv = PackedConv::new(isa, shape, x, &weights, epilogue);
     let mut scratch = Scratch::default();
-    conv.reserve(&mut scratch);
+    conv.reserve(shape.output[0], &mut scratch);
     Candidate {
         conv,
         scratch,
@@ -166,7 +166,8 @@ fn measure(layer: &Layer, candidates: &mut [Candidate], milliseconds: u64) {
         {
             for _ in 0..3 {
                 let start = Instant::now();
-                conv.run(0..y.len(), &x, None, scratch, Target::Codes(&mut y));
+                let x = Source::whole(&x);
+                conv.run(0..y.len(), x, None, scratch, Target::Codes(&mut y));
                 *best = best.min(start.elapsed().as_secs_f64());
             }
         }

@@ -96,14 +96,6 @@ impl Program {
         }
     }
 
-    /// The bytes that value `v` takes in the arena, with what kernels may read past its end.
-    pub(crate) fn arena_len(&self, v: usize) -> usize {
-        match self.values[v].format {
-            Format::Codes(_) => self.values[v].len().next_multiple_of(64) + exbit_kernels::SLACK,
-            Format::Real => 0,
-        }
-    }
-
     /// About the bytes of the tables that `step`, which has passed its check, runs with.
     fn table_bytes(&self, step: &Step) -> usize {
         match &step.kind {
@@ -134,6 +126,11 @@ impl Program {
         })?;
         require(self.output < count, || {
             format!("its output is value {} of {count}", self.output)
+        })?;
+        let ascend = self.packed.is_sorted_by(|a, b| a < b);
+        let known = self.packed.last().is_none_or(|&last| last < count);
+        require(ascend && known, || {
+            format!("its packed values are no ascending list of its {count} values")
         })
     }
 

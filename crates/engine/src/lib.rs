@@ -26,6 +26,7 @@ mod profile;
 mod program;
 mod session;
 mod step;
+mod strip;
 mod wire;
 
 pub use confidence::{entropy, likeliest, max_softmax};

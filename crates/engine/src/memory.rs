@@ -1,7 +1,9 @@
-//! Where values live: from when to when, how many bytes that takes at the true bit-widths, and
-//! which place each gets in the arena.
+//! Where values live: from when to when, how many bytes that takes, and which place each gets in
+//! the arena.
 //!
-//! A sum takes the place of the value summed in, where nothing reads that later.
+//! A sum takes the place of the value summed in, where nothing reads that later. The codes of a
+//! value take a byte each, or lie packed, each line from a byte of its own on: at their true width,
+//! and where values share a place, at that of the widest.
 //!
 //! Offsets are best-fit, largest value first (Pisarchyk and Lee, "Efficient Memory Management for
 //! Deep Neural Net Inference", 2020): each value goes into the smallest gap that fits among the
@@ -9,59 +11,186 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use exbit_kernels::{Bits, SLACK, narrow_len};
+
 use crate::{Format, Program, StepKind, Value};
 
-/// Bytes that the values take at their true bit-widths, each value rounded up to whole bytes.
+/// Bytes that the values of an image take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActivationBytes {
-    /// All values together.
+    /// All values together at their true width, however they lie.
     pub sum: u64,
-    /// The most that live at once: what a step reads and writes, and what later steps still need.
+    /// The most that live at once as they lie: what a step reads and writes, and what later steps
+    /// still need.
     pub peak: u64,
+}
+
+/// Where a value lies in an arena, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Its bytes, and those that a kernel may read after them.
+    pub(crate) range: Range<usize>,
+    /// Bits that each of its codes takes.
+    pub(crate) width: Bits,
+    pub(crate) lines: usize,
+    /// Entries of a line.
+    pub(crate) line: usize,
+}
+
+impl Place {
+    pub(crate) fn is_packed(&self) -> bool {
+        self.width < Bits::EIGHT
+    }
+
+    /// Bytes of a line.
+    pub(crate) fn line_bytes(&self) -> usize {
+        narrow_len(self.width, self.line)
+    }
+
+    /// The bytes of its codes.
+    pub(crate) fn codes(&self) -> Range<usize> {
+        self.range.start..self.range.start + self.lines * self.line_bytes()
+    }
 }
 
 impl Program {
     /// What the values of this Program, which has passed [`Program::check`], take.
     pub fn activation_bytes(&self) -> ActivationBytes {
-        let bytes: Vec<u64> = self.values.iter().map(true_bytes).collect();
-        let lives = lifetimes(self);
-        let homes = homes(self, &lives);
-        let alive = |at: usize| {
-            let mut most = vec![0; bytes.len()];
-            for v in (0..bytes.len()).filter(|&v| lives[v].contains(&at)) {
-                most[homes[v]] = bytes[v].max(most[homes[v]]);
+        let homes = Homes::new(self);
+        let (_, peak) = homes.fullest(self);
+        let sum = self.values.iter().map(|v| bytes(v, true_width(v))).sum();
+        ActivationBytes { sum, peak }
+    }
+
+    /// Packs values where the most live at once, those first that gain the most, until the peak of
+    /// [`Program::activation_bytes`] is at most `peak_bytes` or can be no less.
+    pub fn pack(&mut self, peak_bytes: u64) {
+        loop {
+            let homes = Homes::new(self);
+            let (moment, peak) = homes.fullest(self);
+            if peak <= peak_bytes {
+                return;
             }
-            most.into_iter().sum()
-        };
-        let peak = (0..=self.steps.len()).map(alive).max().unwrap_or(0);
-        ActivationBytes {
-            sum: bytes.iter().sum(),
-            peak,
+            let gain = |&home: &usize| {
+                let bytes = |width| bytes(&self.values[home], width);
+                bytes(homes.widths[home]) - bytes(homes.narrow[home])
+            };
+            let alive = homes.alive(moment).into_iter().filter(|h| gain(h) > 0);
+            let Some(most) = alive.max_by_key(gain) else {
+                return;
+            };
+            self.packed.extend(homes.members(most));
+            self.packed.sort_unstable();
+            self.packed.dedup();
         }
     }
 
     /// The place of every value of this Program, which has passed its check, in an arena, and the
-    /// arena's length; all places lie apart where it `keeps_values`.
-    pub(crate) fn arrange(&self, keeps_values: bool) -> (Vec<Range<usize>>, usize) {
-        let mut sizes: Vec<usize> = (0..self.values.len()).map(|v| self.arena_len(v)).collect();
-        let mut lives = lifetimes(self);
+    /// arena's length. All lie apart, a byte for each code, where it `keeps_values`.
+    pub(crate) fn arrange(&self, keeps_values: bool) -> (Vec<Place>, usize) {
+        let mut homes = Homes::new(self);
         if keeps_values {
-            lives.fill(0..=self.steps.len());
-            return place(&sizes, &lives);
+            homes.first = (0..self.values.len()).collect();
+            homes.widths.fill(Bits::EIGHT);
+            homes.lives.fill(0..=self.steps.len());
         }
-        let homes = homes(self, &lives);
-        for v in (0..homes.len()).filter(|&v| homes[v] != v) {
-            lives[homes[v]] = *lives[homes[v]].start()..=*lives[v].end();
-            sizes[v] = 0;
-        }
-        let (places, len) = place(&sizes, &lives);
-        (homes.iter().map(|&home| places[home].clone()).collect(), len)
+        let size = |(v, value): (usize, &Value)| match (value.format, homes.widths[v]) {
+            _ if homes.first[v] != v => 0,
+            (Format::Real, _) => 0,
+            (Format::Codes(_), Bits::EIGHT) => value.len().next_multiple_of(64) + SLACK,
+            (Format::Codes(_), width) => (bytes(value, width) as usize).next_multiple_of(64),
+        };
+        let sizes: Vec<usize> = self.values.iter().enumerate().map(size).collect();
+        let (ranges, len) = place(&sizes, &homes.lives);
+        let place = |(v, value): (usize, &Value)| Place {
+            range: ranges[homes.first[v]].clone(),
+            width: homes.widths[v],
+            lines: value.shape[0],
+            line: value.shape[1] * value.shape[2],
+        };
+        (self.values.iter().enumerate().map(place).collect(), len)
     }
 }
 
-/// For each value the first that had its place: itself, unless it is written over another.
-fn homes(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
-    let mut homes: Vec<usize> = (0..program.values.len()).collect();
+/// Which values share a place, how wide their codes lie there, and when it is taken.
+struct Homes {
+    /// For each value the first that had its place: itself, unless it is written over another.
+    first: Vec<usize>,
+    /// For each value, as its codes lie.
+    widths: Vec<Bits>,
+    /// For each value that is the first at its place, as they lie where they are packed.
+    narrow: Vec<Bits>,
+    /// For each value that is the first at its place, from when to when that is taken.
+    lives: Vec<RangeInclusive<usize>>,
+}
+
+impl Homes {
+    fn new(program: &Program) -> Self {
+        let mut lives = lifetimes(program);
+        let first = first(program, &lives);
+        for v in (0..first.len()).filter(|&v| first[v] != v) {
+            lives[first[v]] = *lives[first[v]].start()..=*lives[v].end();
+        }
+        let mut listed = vec![false; first.len()];
+        program.packed.iter().for_each(|&v| listed[v] = true);
+        let (mut packed, mut narrow) = (listed.clone(), vec![Bits::ONE; first.len()]);
+        for (v, &home) in first.iter().enumerate() {
+            packed[home] &= listed[v];
+            narrow[home] = narrow[home].max(true_width(&program.values[v]));
+        }
+        let width = |&home: &usize| {
+            if packed[home] {
+                narrow[home]
+            } else {
+                Bits::EIGHT
+            }
+        };
+        Self {
+            widths: first.iter().map(width).collect(),
+            first,
+            narrow,
+            lives,
+        }
+    }
+
+    /// The values of the place that `home` is the first at.
+    fn members(&self, home: usize) -> impl Iterator<Item = usize> {
+        (0..self.first.len()).filter(move |&v| self.first[v] == home)
+    }
+
+    /// The places that are taken at a moment.
+    fn alive(&self, moment: usize) -> Vec<usize> {
+        let taken = |&v: &usize| self.first[v] == v && self.lives[v].contains(&moment);
+        (0..self.first.len()).filter(taken).collect()
+    }
+
+    /// The moment at which the places taken are largest, and their bytes.
+    fn fullest(&self, program: &Program) -> (usize, u64) {
+        let size = |&home: &usize| bytes(&program.values[home], self.widths[home]);
+        let all = |moment: usize| (moment, self.alive(moment).iter().map(size).sum());
+        let moments = (0..=program.steps.len()).map(all);
+        moments.max_by_key(|&(_, bytes)| bytes).unwrap_or((0, 0))
+    }
+}
+
+fn true_width(value: &Value) -> Bits {
+    value.grid().map_or(Bits::EIGHT, |grid| grid.bits)
+}
+
+/// Bytes of the codes of `value` at `width`, or of its numbers.
+fn bytes(value: &Value, width: Bits) -> u64 {
+    match value.format {
+        Format::Codes(_) => {
+            let [h, w, c] = value.shape;
+            (h * narrow_len(width, w * c)) as u64
+        }
+        Format::Real => 4 * value.len() as u64,
+    }
+}
+
+/// For each value the first that had its place.
+fn first(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
+    let mut first: Vec<usize> = (0..program.values.len()).collect();
     for (i, step) in program.steps.iter().enumerate() {
         let summed = match step.kind {
             StepKind::Conv(_) => &step.inputs[1..],
@@ -79,18 +208,10 @@ fn homes(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
         };
         let has_codes = program.values[step.output].grid().is_some();
         if let Some(&over) = summed.iter().rfind(done).filter(|_| has_codes) {
-            homes[step.output] = homes[over];
+            first[step.output] = first[over];
         }
     }
-    homes
-}
-
-fn true_bytes(value: &Value) -> u64 {
-    let bits = match value.format {
-        Format::Codes(grid) => u64::from(grid.bits.get()),
-        Format::Real => 32,
-    };
-    (value.len() as u64 * bits).div_ceil(8)
+    first
 }
 
 /// When each value is needed: moment 0 fills the input, moment `i + 1` runs step `i`.

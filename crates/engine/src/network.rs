@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use exbit_kernels::{Isa, Target, pixel_table};
+use exbit_kernels::{Isa, Target, code_at, narrow, pixel_table};
 
-use crate::crew::Crew;
+use crate::crew::{Crew, Desk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit::asked;
+use crate::memory::Place;
 use crate::policy::Streak;
 use crate::step::Ready;
 use crate::{Format, Input, Policy, Program, pixels};
@@ -27,8 +28,10 @@ pub(crate) struct Network {
     pub(crate) names: Vec<String>,
     /// Where the codes of each value lie, without slack; empty for real numbers.
     pub(crate) codes: Vec<Range<usize>>,
-    /// The number that each code of the output stands for, where the output has codes.
-    output: Option<(usize, [f32; 256])>,
+    /// Where the input lies.
+    first: Place,
+    /// Where an output that has codes lies, and the number that each of them stands for.
+    output: Option<(Place, [f32; 256])>,
     pub(crate) answer_len: usize,
     pub(crate) keeps_values: bool,
     /// How many steps come before each way out: each exit, then the end.
@@ -56,14 +59,14 @@ impl Network {
         isa: Isa,
         keeps_values: bool,
         threads: usize,
-        places: &[Range<usize>],
+        places: &[Place],
     ) -> Self {
         let codes = program
             .values
             .iter()
             .zip(places)
             .map(|(value, place)| match value.format {
-                Format::Codes(_) => place.start..place.start + value.len(),
+                Format::Codes(_) => place.codes(),
                 Format::Real => 0..0,
             });
         let input = program.values[0]
@@ -85,7 +88,10 @@ impl Network {
             input_parts: pixels::parts(&program.values[0], threads),
             names: program.steps.iter().map(|s| s.name.clone()).collect(),
             codes: codes.collect(),
-            output: output.grid().map(|grid| (program.output, numbers(grid))),
+            first: places[0].clone(),
+            output: output
+                .grid()
+                .map(|grid| (places[program.output].clone(), numbers(grid))),
             answer_len: output.len(),
             keeps_values,
             depths: program.depths(),
@@ -96,7 +102,7 @@ impl Network {
     }
 
     pub(crate) fn input_len(&self) -> usize {
-        self.codes[0].len()
+        self.first.lines * self.first.line
     }
 
     /// The number of exits.
@@ -165,26 +171,41 @@ impl Network {
 
     /// The numbers of an output that has codes.
     fn read_output(&self, arena: &[u8], answer: &mut [f32]) {
-        if let Some((v, numbers)) = &self.output {
-            let codes = &arena[self.codes[*v].clone()];
-            answer
-                .iter_mut()
-                .zip(codes)
-                .for_each(|(y, &c)| *y = numbers[usize::from(c)]);
+        if let Some((place, numbers)) = &self.output {
+            let lines = arena[place.codes()].chunks_exact(place.line_bytes());
+            for (line, answer) in lines.zip(answer.chunks_exact_mut(place.line)) {
+                for (i, y) in answer.iter_mut().enumerate() {
+                    *y = numbers[usize::from(code_at(place.width, line, i))];
+                }
+            }
+        }
+    }
+
+    /// Grows `desk` to what filling the input takes.
+    pub(crate) fn reserve(&self, desk: &mut Desk) {
+        if self.first.is_packed() {
+            desk.reserve([self.first.line, 0, 0]);
         }
     }
 
     /// The codes of the input.
     pub(crate) fn fill(&self, arena: &mut [u8], crew: &mut Crew<'_>, pixels: &[u8]) {
-        let codes = &mut arena[self.codes[0].clone()];
-        crew.share(
-            &self.input_parts,
-            Target::Codes(codes),
-            |part, _, target| {
-                if let Target::Codes(codes) = target {
-                    pixels::look_up(self.isa, &self.pixels, &pixels[part], codes);
-                }
-            },
-        );
+        let (isa, first) = (self.isa, &self.first);
+        let codes = &mut arena[first.codes()];
+        if first.is_packed() {
+            let codes = codes.chunks_exact_mut(first.line_bytes());
+            let line = &mut crew.desks[0].lines[0][..first.line];
+            for (pixels, codes) in pixels.chunks_exact(first.line).zip(codes) {
+                pixels::look_up(isa, &self.pixels, pixels, line);
+                narrow(isa, first.width, line, codes);
+            }
+            return;
+        }
+        let target = Target::Codes(codes);
+        crew.share(&self.input_parts, 1, target, |part, _, target| {
+            if let Target::Codes(codes) = target {
+                pixels::look_up(isa, &self.pixels, &pixels[part], codes);
+            }
+        });
     }
 }

@@ -31,7 +31,7 @@ impl Session {
         let (network, arena) = (&self.network, &mut self.arenas[0]);
         let mut crew = Crew {
             team: None,
-            scratches: &mut self.scratches,
+            desks: &mut self.desks,
         };
         let answer = &mut self.answers[..network.answer_len];
         let repeats = repeats.max(1);

@@ -20,6 +20,9 @@ pub struct Program {
     pub values: Vec<Value>,
     /// The steps, in running order; each reads values already written, and writes a new one.
     pub steps: Vec<Step>,
+    /// The values whose codes lie in the arena at their true width, line by line, ascending; the
+    /// codes of all others take a byte each, which is faster.
+    pub packed: Vec<usize>,
     /// The value that holds the answer (logits before any softmax).
     pub output: usize,
     /// Where an image may leave before the end, in running order.
@@ -55,7 +58,7 @@ pub struct Value {
 /// What the entries of a value are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Format {
-    /// Codes on a grid, one byte each in the arena.
+    /// Codes on a grid.
     Codes(Grid),
     /// Real numbers: only the Program's output and its exits, written by a Conv, AvgPool or Add.
     Real,

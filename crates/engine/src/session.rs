@@ -2,14 +2,14 @@
 //! before the first image.
 
 use std::io::{Read, Seek};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use exbit_kernels::{Isa, Scratch, Team};
+use exbit_kernels::{Isa, Team};
 
-use crate::crew::{Crew, MOST_THREADS};
+use crate::crew::{Crew, Desk, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Place;
 use crate::network::{Depth, Network};
 use crate::step::Ready;
 use crate::{Input, Policy, Program, Step, StepKind, file};
@@ -23,8 +23,8 @@ pub struct Session {
     pub(crate) network: Network,
     /// The values of an image: one for each thread, as a batch needs.
     pub(crate) arenas: Vec<Vec<u8>>,
-    /// What kernels work in: one for each thread.
-    pub(crate) scratches: Vec<Scratch>,
+    /// What steps work in: one for each thread.
+    pub(crate) desks: Vec<Desk>,
     /// The threads, where there are more than one.
     team: Option<Team>,
     pub(crate) answers: Vec<f32>,
@@ -110,7 +110,7 @@ impl Session {
         let answer = &mut self.answers[..self.network.answer_len];
         let mut crew = Crew {
             team: self.team.as_mut(),
-            scratches: &mut self.scratches,
+            desks: &mut self.desks,
         };
         let arena = &mut self.arenas[0];
         self.exits[0] = self
@@ -164,7 +164,7 @@ impl Session {
         let Self {
             network,
             arenas,
-            scratches,
+            desks,
             team,
             answers,
             exits,
@@ -193,16 +193,15 @@ impl Session {
             // Nothing panics that holds the queue.
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let mut jobs = [const { None }; MOST_THREADS];
-            let own = arenas.iter_mut().zip(scratches.iter_mut());
+            let own = arenas.iter_mut().zip(desks.iter_mut());
             jobs.iter_mut()
                 .zip(own)
                 .for_each(|(job, own)| *job = Some(own));
             team.each(&mut jobs[..threads], |job| {
-                if let Some((arena, scratch)) = job.take() {
-                    let scratches = std::slice::from_mut(scratch);
+                if let Some((arena, desk)) = job.take() {
                     let mut crew = Crew {
                         team: None,
-                        scratches,
+                        desks: std::slice::from_mut(desk),
                     };
                     while let Some(((image, answer), exit)) = next() {
                         *exit = network.run(depth, arena, &mut crew, image, answer);
@@ -211,7 +210,7 @@ impl Session {
             });
         }
         let team = team.as_mut();
-        let mut crew = Crew { team, scratches };
+        let mut crew = Crew { team, desks };
         for ((image, answer), exit) in images {
             *exit = network.run(depth, &mut arenas[0], &mut crew, image, answer);
         }
@@ -259,11 +258,14 @@ impl Session {
         self.network.answer_len
     }
 
-    /// Bytes of all arenas: one for each thread, with the kernels' scratch.
+    /// Bytes of all arenas, one for each thread, with [`Session::working_bytes`].
     pub fn arena_bytes(&self) -> usize {
-        let values: usize = self.arenas.iter().map(Vec::len).sum();
-        let scratch: usize = self.scratches.iter().map(Scratch::len_bytes).sum();
-        values + scratch
+        self.arenas.iter().map(Vec::len).sum::<usize>() + self.working_bytes()
+    }
+
+    /// Bytes in which steps work: lines that kernels copy, and lines of packed values.
+    pub fn working_bytes(&self) -> usize {
+        self.desks.iter().map(Desk::len_bytes).sum()
     }
 
     /// Bytes of the weights and constants of all steps as they are packed for this CPU, shared by
@@ -291,7 +293,7 @@ impl Session {
 /// A Session in the making: steps are added one after another.
 struct Draft {
     network: Network,
-    places: Vec<Range<usize>>,
+    places: Vec<Place>,
     arena_len: usize,
     threads: usize,
 }
@@ -329,11 +331,12 @@ impl Draft {
             threads,
             ..
         } = self;
-        let mut scratch = Scratch::default();
+        let mut desk = Desk::default();
+        network.reserve(&mut desk);
         network
             .steps
             .iter()
-            .for_each(|step| step.reserve(&mut scratch));
+            .for_each(|step| step.reserve(&mut desk));
         let team = match threads {
             1 => None,
             n => Some(Team::new(n).map_err(|e| {
@@ -346,7 +349,7 @@ impl Draft {
         };
         Ok(Session {
             arenas: vec![vec![0; arena_len]; threads],
-            scratches: vec![scratch; threads],
+            desks: vec![desk; threads],
             team,
             answers: vec![0.0; network.answer_len],
             exits: vec![network.exits()],

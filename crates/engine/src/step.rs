@@ -2,23 +2,28 @@
 
 use std::ops::Range;
 
-use exbit_kernels::{Epilogue, Isa, PackedConv, Scratch, Target, Window, regrid_table, scalar};
+use exbit_kernels::{
+    Epilogue, Isa, PackedConv, Scratch, Source, Target, Window, regrid_table, scalar,
+};
 
 use crate::check::{conv_shape, epilogue};
-use crate::crew::Crew;
+use crate::crew::{Crew, Desk};
+use crate::memory::Place;
 use crate::{Program, Step, StepKind, Value};
 
 /// A step, ready to run on the values of an arena.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    isa: Isa,
-    kernel: Kernel,
-    /// Where the inputs lie, each with the bytes that a kernel may read after it.
-    inputs: Vec<Range<usize>>,
-    /// Where the output's codes lie; `None` where it is real.
-    output: Option<Range<usize>>,
-    /// What each thread makes of the output, where they share it.
-    parts: Vec<Range<usize>>,
+    pub(crate) isa: Isa,
+    pub(crate) kernel: Kernel,
+    pub(crate) inputs: Vec<Place>,
+    pub(crate) output: Place,
+    /// Whether it makes codes.
+    pub(crate) has_codes: bool,
+    /// Lines of output made at a time, where some of its values lie packed.
+    pub(crate) strip: Option<usize>,
+    /// What each thread makes of the output, where they share it: entries, or lines of strips.
+    pub(crate) parts: Vec<Range<usize>>,
 }
 
 /// Multiply-accumulates, and bytes of other work, for which a thread more is called: the threads
@@ -27,13 +32,11 @@ const MACS_OF_A_THREAD: u64 = 100_000;
 const BYTES_OF_A_THREAD: usize = 16 * 1024;
 
 #[derive(Debug)]
-enum Kernel {
+pub(crate) enum Kernel {
     Conv(Box<PackedConv>),
     MaxPool {
         shape: [usize; 3],
         window: Window,
-        /// Entries of a line of output.
-        line: usize,
     },
     AvgPool {
         shape: [usize; 3],
@@ -63,19 +66,22 @@ impl Ready {
         isa: Isa,
         program: &Program,
         step: &Step,
-        places: &[Range<usize>],
+        places: &[Place],
         threads: usize,
     ) -> Self {
         let output = &program.values[step.output];
-        let start = places[step.output].start;
         let kernel = Kernel::new(isa, program, step);
-        Self {
+        let mut ready = Self {
             isa,
             parts: kernel.parts(output, threads),
             kernel,
             inputs: step.inputs.iter().map(|&v| places[v].clone()).collect(),
-            output: output.grid().map(|_| start..start + output.len()),
-        }
+            output: places[step.output].clone(),
+            has_codes: output.grid().is_some(),
+            strip: None,
+        };
+        ready.cut_strips();
+        ready
     }
 
     /// The name of the kernel that runs it.
@@ -118,42 +124,52 @@ impl Ready {
         }
     }
 
-    /// Grows `scratch` to what a run takes.
-    pub(crate) fn reserve(&self, scratch: &mut Scratch) {
+    /// Grows `desk` to what a run takes.
+    pub(crate) fn reserve(&self, desk: &mut Desk) {
         if let Kernel::Conv(conv) = &self.kernel {
-            conv.reserve(scratch);
+            conv.reserve(self.strip.unwrap_or(self.output.lines), &mut desk.scratch);
+        }
+        if let Some(lines) = self.strip {
+            desk.reserve(self.lens(lines));
         }
     }
 
     /// Runs it on the values in `arena`; a real output goes to `answer`.
     pub(crate) fn run(&self, arena: &mut [u8], crew: &mut Crew<'_>, answer: &mut [f32]) {
+        if let Some(lines) = self.strip {
+            return self.run_strips(lines, arena, crew, answer);
+        }
         if let Kernel::Concat(parts, channels) = &self.kernel {
             return self.concat(parts, *channels, arena);
         }
-        let (inputs, y) = borrow(arena, &self.inputs, self.output.clone());
+        let (inputs, y) = self.borrow(arena);
         let target = y.map_or(Target::Real(answer), Target::Codes);
-        crew.share(&self.parts, target, |part, scratch, target| {
-            self.make(part, inputs, scratch, target);
+        crew.share(&self.parts, 1, target, |part, desk, target| {
+            let x = inputs[0].map(Source::whole);
+            let r = inputs[1].map(|r| &r[part.clone()]);
+            self.make(part, x, r, &mut desk.scratch, target);
         });
     }
 
-    /// Makes a part of the output, which goes to `target`; an input that is not given is there.
-    fn make(
+    /// Makes a part of the output, which goes to `target`, of the lines `x` and of that part of a
+    /// second value; an input that is not given is what `target` holds.
+    pub(crate) fn make(
         &self,
         part: Range<usize>,
-        inputs: [Option<&[u8]>; 2],
+        x: Option<Source<'_>>,
+        r: Option<&[u8]>,
         scratch: &mut Scratch,
         mut target: Target<'_>,
     ) {
-        let isa = self.isa;
-        let own = |codes: Option<_>| codes.map(|codes: &[u8]| &codes[part.clone()]);
-        let x = inputs[0].unwrap_or_default();
+        let (isa, line) = (self.isa, self.output.line);
+        if let Kernel::Add(e) = &self.kernel {
+            let x = x.map(|x| x.part(part, line));
+            return exbit_kernels::add(isa, e, [x, r], &mut target);
+        }
+        let x = x.expect("only sums are written over what they read");
+        let first = part.start / line;
         match (&self.kernel, &mut target) {
-            (Kernel::Conv(conv), _) => {
-                let r = own(inputs[1]);
-                conv.run(part, x, r, scratch, target);
-            }
-            (Kernel::Add(e), target) => exbit_kernels::add(isa, e, inputs.map(own), target),
+            (Kernel::Conv(conv), _) => conv.run(part, x, r, scratch, target),
             (
                 Kernel::AvgPool {
                     shape,
@@ -163,17 +179,14 @@ impl Ready {
                     means,
                 },
                 y,
-            ) => exbit_kernels::average_pool(isa, *shape, *window, *padded, *zero, means, x, y),
-            (
-                Kernel::MaxPool {
-                    shape,
-                    window,
-                    line,
-                },
-                Target::Codes(y),
-            ) => exbit_kernels::max_pool(isa, *shape, *window, part.start / line, x, y),
+            ) => exbit_kernels::average_pool(
+                isa, *shape, *window, *padded, *zero, means, first, x, y,
+            ),
+            (Kernel::MaxPool { shape, window }, Target::Codes(y)) => {
+                exbit_kernels::max_pool(isa, *shape, *window, first, x, y)
+            }
             (Kernel::Table(codes), Target::Codes(y)) => {
-                exbit_kernels::lookup(isa, codes, &x[part], y)
+                exbit_kernels::lookup(isa, codes, x.part(part, line), y)
             }
             (
                 Kernel::Pad {
@@ -183,13 +196,14 @@ impl Ready {
                     code,
                 },
                 Target::Codes(y),
-            ) => scalar::pad(*shape, *corner, *width, *code, x, y),
+            ) => scalar::pad(*shape, *corner, *width, *code, first, x, y),
             (Kernel::Shuffle(table), Target::Codes(y)) => y
                 .iter_mut()
                 .zip(&table[part])
-                .for_each(|(y, &from)| *y = x[from as usize]),
+                .for_each(|(y, &from)| *y = x.codes[from as usize]),
             (
                 Kernel::Concat(..)
+                | Kernel::Add(_)
                 | Kernel::MaxPool { .. }
                 | Kernel::Table(_)
                 | Kernel::Pad { .. }
@@ -199,11 +213,17 @@ impl Ready {
         }
     }
 
+    /// The first two inputs, and the output where it has codes.
+    pub(crate) fn borrow<'a>(&self, arena: &'a mut [u8]) -> Borrowed<'a> {
+        let output = self.has_codes.then(|| self.output.codes());
+        borrow(arena, &self.inputs, output)
+    }
+
     fn concat(&self, parts: &[([u8; 256], usize)], channels: usize, arena: &mut [u8]) {
         let mut first = 0;
         for ((table, width), place) in parts.iter().zip(&self.inputs) {
             let place = std::slice::from_ref(place);
-            let ([x, _], y) = borrow(arena, place, self.output.clone());
+            let ([x, _], y) = borrow(arena, place, Some(self.output.codes()));
             let (x, y) = x.zip(y).expect("checked: a concatenation writes codes");
             exbit_kernels::concat_part(self.isa, table, *width, x, [first, channels], y);
             first += width;
@@ -227,7 +247,6 @@ impl Kernel {
             StepKind::MaxPool(window) => Kernel::MaxPool {
                 shape: x.shape,
                 window: *window,
-                line: output.shape[1] * output.shape[2],
             },
             StepKind::AvgPool {
                 window,
@@ -282,7 +301,7 @@ impl Kernel {
                 let n = 1 + (conv.macs() / MACS_OF_A_THREAD).min(threads as u64 - 1) as usize;
                 (0..n).map(|i| conv.part(i, n)).collect()
             }
-            Kernel::MaxPool { line, .. } => lines(*line),
+            Kernel::MaxPool { .. } => lines(output.shape[1] * output.shape[2]),
             Kernel::Add(_) | Kernel::Table(_) | Kernel::Shuffle(_) => lines(1),
             Kernel::AvgPool { .. } | Kernel::Concat(..) | Kernel::Pad { .. } => lines(len),
         }
@@ -310,16 +329,15 @@ fn gather_table(len: usize, views: &[(Vec<usize>, Vec<usize>)]) -> Vec<u32> {
     table
 }
 
+/// Inputs that are given, and an output.
+type Borrowed<'a> = ([Option<&'a [u8]>; 2], Option<&'a mut [u8]>);
+
 /// The first two inputs of a step, and its output. They lie apart but for the inputs being one, and
 /// for an input that the output is written over: that is not given.
-fn borrow<'a>(
-    arena: &'a mut [u8],
-    inputs: &[Range<usize>],
-    output: Option<Range<usize>>,
-) -> ([Option<&'a [u8]>; 2], Option<&'a mut [u8]>) {
+fn borrow<'a>(arena: &'a mut [u8], inputs: &[Place], output: Option<Range<usize>>) -> Borrowed<'a> {
     let start = output.as_ref().map(|y| y.start);
-    let apart = |x: &&Range<usize>| Some(x.start) != start;
-    let inputs = [0, 1].map(|i| inputs.get(i).filter(apart).cloned());
+    let apart = |x: &&Place| Some(x.range.start) != start;
+    let inputs = [0, 1].map(|i| Some(inputs.get(i).filter(apart)?.range.clone()));
     let Some(y) = output else {
         return (inputs.map(|x| x.map(|x| &arena[x])), None);
     };

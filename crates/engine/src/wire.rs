@@ -17,6 +17,8 @@ pub(crate) struct Description {
     /// `[height, width, channels, bits, zero]`; 0 bits for real numbers.
     values: Vec<[usize; 5]>,
     steps: Vec<StepEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packed: Vec<usize>,
     output: usize,
     /// Name, value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +89,7 @@ pub(crate) fn describe(program: &Program, bulk: &mut Bulk) -> Description {
             .iter()
             .map(|step| describe_step(step, bulk))
             .collect(),
+        packed: program.packed.clone(),
         output: program.output,
         exits: program
             .exits
@@ -188,6 +191,7 @@ pub(crate) fn program(description: Description, rest: &mut Rest<'_>) -> Result<P
         preprocess,
         values,
         steps,
+        packed,
         output,
         exits,
         policy,
@@ -232,6 +236,7 @@ pub(crate) fn program(description: Description, rest: &mut Rest<'_>) -> Result<P
         input,
         values,
         steps,
+        packed,
         output,
         exits,
         policy,

@@ -46,6 +46,54 @@ fn every_instruction_set_gives_the_codes_of_the_definition() {
     }
 }
 
+/// The program with all values packed that can be, and with a random half of them.
+fn packed(program: &Program, random: &mut Random) -> [Program; 2] {
+    let (mut all, mut half) = (program.clone(), program.clone());
+    all.pack(0);
+    half.packed = (0..program.values.len())
+        .filter(|_| random.below(2) == 0)
+        .collect();
+    [all, half]
+}
+
+#[test]
+fn packed_values_change_no_answer() {
+    for (seed, mut random, program) in programs(400) {
+        let mut bytes = Session::new(&program, 1).unwrap();
+        let pixels = random.pixels(bytes.input_len());
+        let answer = bits(bytes.run(&pixels).unwrap());
+        for packed in packed(&program, &mut random) {
+            for isa in exbit_engine::present_isas() {
+                let mut session = Session::with_isa(&packed, isa).unwrap();
+                let found = bits(session.run(&pixels).unwrap());
+                assert_eq!(found, answer, "seed {seed}, {isa}");
+            }
+            let mut shared = Session::new(&packed, 3).unwrap();
+            let found = bits(shared.run(&pixels).unwrap());
+            assert_eq!(found, answer, "seed {seed}, 3 threads");
+        }
+    }
+}
+
+#[test]
+fn packing_takes_no_more_than_is_asked_nor_than_is_needed() {
+    for (seed, _, program) in programs(100) {
+        let peak = |bytes: u64| {
+            let mut packed = program.clone();
+            packed.pack(bytes);
+            assert!(packed.check().is_ok());
+            (packed.activation_bytes().peak, packed.packed.len())
+        };
+        let ((most, none), (least, _)) = (peak(u64::MAX), peak(0));
+        assert_eq!((most, none), (program.activation_bytes().peak, 0));
+        let (middle, _) = peak((most + least) / 2);
+        assert!(
+            (least..=(most + least) / 2).contains(&middle) || most == least,
+            "seed {seed}"
+        );
+    }
+}
+
 #[test]
 fn a_batch_is_its_images_on_any_number_of_threads() {
     for (seed, mut random, program) in programs(40) {
@@ -88,7 +136,8 @@ fn an_opened_file_answers_as_its_program() {
 
 #[test]
 fn a_file_is_its_program() {
-    for (_, _, program) in programs(100) {
+    for (_, mut random, program) in programs(100) {
+        let [_, program] = packed(&program, &mut random);
         let bytes = program.to_bytes().unwrap();
         let read = Program::from_bytes(&bytes).unwrap();
         assert_eq!(read, program);

@@ -5,6 +5,8 @@
 pub struct Bits(u8);
 
 impl Bits {
+    /// One bit: the narrowest code.
+    pub const ONE: Bits = Bits(1);
     /// Eight bits: the widest code.
     pub const EIGHT: Bits = Bits(8);
 

@@ -17,7 +17,7 @@ use crate::micro::Micro;
 use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{Avx2, Avx512Vnni, AvxVnni, Ones};
-use crate::{ConvShape, Epilogue, Grid, Isa, Target, scalar};
+use crate::{ConvShape, Epilogue, Grid, Isa, Source, Target, scalar};
 
 /// A convolution, ready to run.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub(crate) trait Prepared: Debug + Send + Sync {
     /// Bytes of packed weights and constants.
     fn len_bytes(&self) -> usize;
 
-    /// Grows `scratch` to what a run takes.
-    fn reserve(&self, scratch: &mut Scratch);
+    /// Grows `scratch` to what a run that makes at most `lines` lines takes.
+    fn reserve(&self, lines: usize, scratch: &mut Scratch);
 
     /// Part `i` of `n` nearly equal ones, which begins and ends where this kernel can.
     fn part(&self, i: usize, n: usize) -> Range<usize>;
@@ -45,7 +45,7 @@ pub(crate) trait Prepared: Debug + Send + Sync {
     fn run(
         &self,
         part: Range<usize>,
-        input: &[u8],
+        input: Source<'_>,
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         target: &mut Target<'_>,
@@ -113,6 +113,11 @@ impl PackedConv {
         self.kernel.name()
     }
 
+    /// The lines of input that the lines `outputs`, one at least, are made of.
+    pub fn lines(&self, outputs: Range<usize>) -> Range<usize> {
+        self.shape.window.lines(outputs, self.shape.input[0])
+    }
+
     /// Multiply-accumulates of one image.
     pub fn macs(&self) -> u64 {
         self.shape.macs()
@@ -123,9 +128,9 @@ impl PackedConv {
         self.kernel.len_bytes()
     }
 
-    /// Grows `scratch` to what a run takes.
-    pub fn reserve(&self, scratch: &mut Scratch) {
-        self.kernel.reserve(scratch);
+    /// Grows `scratch` to what a run that makes at most `lines` lines takes.
+    pub fn reserve(&self, lines: usize, scratch: &mut Scratch) {
+        self.kernel.reserve(lines, scratch);
     }
 
     /// Part `i` of `n` nearly equal ones, as a range of the output's entries; it may be empty.
@@ -133,15 +138,16 @@ impl PackedConv {
         self.kernel.part(i, n)
     }
 
-    /// Makes the entries `part` of the output, one of [`PackedConv::part`] or all, in `scratch`,
-    /// which [`PackedConv::reserve`] has seen; they go to `target`. `input` goes on for
-    /// [`SLACK`](crate::SLACK) bytes of any content after its codes. Where a residual sum is folded
+    /// Makes the entries `part` of the output, one of [`PackedConv::part`] or whole lines, in `scratch`,
+    /// which [`PackedConv::reserve`] has seen; they go to `target`. `input`, the lines
+    /// that `part` is made of at least, goes on for [`SLACK`](crate::SLACK) bytes of any content
+    /// after its codes. Where a residual sum is folded
     /// into the epilogue, `residual` holds the codes of `part`; `None` where `target` does, which
     /// they are then overwritten in.
     pub fn run(
         &self,
         part: Range<usize>,
-        input: &[u8],
+        input: Source<'_>,
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         mut target: Target<'_>,
@@ -236,7 +242,7 @@ impl Prepared for Definition {
         self.weights.len() + 8 * self.epilogue.m.len()
     }
 
-    fn reserve(&self, _: &mut Scratch) {}
+    fn reserve(&self, _: usize, _: &mut Scratch) {}
 
     fn part(&self, i: usize, n: usize) -> Range<usize> {
         let len: usize = self.shape.output.iter().product();
@@ -246,7 +252,7 @@ impl Prepared for Definition {
     fn run(
         &self,
         part: Range<usize>,
-        input: &[u8],
+        input: Source<'_>,
         residual: Option<&[u8]>,
         _: &mut Scratch,
         target: &mut Target<'_>,

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use crate::conv::{Prepared, Scratch};
-use crate::{ConvShape, Epilogue, Finish, SLACK, Target};
+use crate::{ConvShape, Epilogue, Finish, SLACK, Source, Target};
 
 /// The most channels of a block.
 const MAX_LANES: usize = 64;
@@ -51,8 +51,8 @@ pub(crate) trait Channels: Copy + Debug + Send + Sync + 'static {
 /// Neighbouring lines of output to be made.
 #[derive(Clone, Copy)]
 pub(crate) struct Strip<'a, W> {
-    /// The whole input, and `SLACK` bytes more.
-    pub(crate) input: &'a [u8],
+    /// The lines of input that they are made of at least, and `SLACK` bytes more.
+    pub(crate) input: Source<'a>,
     /// What a line outside the image is: the code of zero, `SLACK` bytes longer than a line.
     pub(crate) outside: &'a [u8],
     pub(crate) shape: &'a ConvShape,
@@ -80,7 +80,7 @@ impl<'a, W> Strip<'a, W> {
         let ([h, w, channels], window) = (self.shape.input, &self.shape.window);
         let y = (y * window.stride[0] + ky * window.dilation[0]).checked_sub(window.pads[0]);
         match y.filter(|&y| y < h) {
-            Some(y) => &self.input[y * w * channels + first..],
+            Some(y) => self.input.from(y * w * channels + first, w * channels),
             None => &self.outside[first..],
         }
     }
@@ -236,7 +236,7 @@ impl<M: Channels> Prepared for PackedDepthwise<M> {
         size_of_val(&self.weights[..]) + constants
     }
 
-    fn reserve(&self, scratch: &mut Scratch) {
+    fn reserve(&self, _: usize, scratch: &mut Scratch) {
         let needed = self.shape.input[1] * self.shape.input[2] + SLACK;
         scratch.bytes.resize(scratch.bytes.len().max(needed), 0);
     }
@@ -251,7 +251,7 @@ impl<M: Channels> Prepared for PackedDepthwise<M> {
     fn run(
         &self,
         part: Range<usize>,
-        input: &[u8],
+        input: Source<'_>,
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         target: &mut Target<'_>,

@@ -5,7 +5,7 @@
 use crate::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::Avx2;
-use crate::{Activation, Epilogue, Finish, Isa, Target, Window, clip_round, scalar};
+use crate::{Activation, Epilogue, Finish, Isa, Source, Target, Window, clip_round, scalar};
 
 /// Channels of a pool that are summed at a time, and codes of a sum in place.
 const LANES: usize = 64;
@@ -43,7 +43,7 @@ pub fn max_pool(
     shape: [usize; 3],
     window: Window,
     first: usize,
-    input: &[u8],
+    input: Source<'_>,
     output: &mut [u8],
 ) {
     if window.area() == 1 && isa != Isa::SCALAR {
@@ -57,7 +57,7 @@ fn pick(
     [h, w, channels]: [usize; 3],
     window: Window,
     first: usize,
-    input: &[u8],
+    input: Source<'_>,
     output: &mut [u8],
 ) {
     let [_, width] = window.output(h, w).unwrap_or_default();
@@ -65,7 +65,7 @@ fn pick(
         let start = window.position(0, oy, 0) * w;
         for (ox, pixel) in line.chunks_exact_mut(channels).enumerate() {
             let at = (start + window.position(1, ox, 0)) * channels;
-            pixel.copy_from_slice(&input[at..at + channels]);
+            pixel.copy_from_slice(&input.from(at, w * channels)[..channels]);
         }
     }
 }
@@ -125,17 +125,18 @@ pub fn average_pool(
     count_include_pad: bool,
     zero: u8,
     epilogues: &[Epilogue],
-    input: &[u8],
+    first: usize,
+    input: Source<'_>,
     target: &mut Target<'_>,
 ) {
     if isa == Isa::SCALAR {
         let padded = count_include_pad;
-        return scalar::average_pool(shape, window, padded, zero, epilogues, input, target);
+        return scalar::average_pool(shape, window, padded, zero, epilogues, first, input, target);
     }
     let [h, w, channels] = shape;
-    let [height, width] = window.output(h, w).unwrap_or_default();
-    for position in 0..height * width {
-        let (oy, ox) = (position / width, position % width);
+    let [_, width] = window.output(h, w).unwrap_or_default();
+    for position in 0..target.len() / channels {
+        let (oy, ox) = (first + position / width, position % width);
         let (ys, xs) = (window.taps(0, oy, h), window.taps(1, ox, w));
         let taps = ys.len() * xs.len();
         let count = if count_include_pad {
@@ -156,7 +157,8 @@ pub fn average_pool(
                 let mut sums = [start; LANES];
                 for y in ys.clone().map(|ky| window.position(0, oy, ky)) {
                     for x in xs.clone().map(|kx| window.position(1, ox, kx)) {
-                        let codes = &input[(y * w + x) * channels + first..][..lanes];
+                        let at = (y * w + x) * channels + first;
+                        let codes = &input.from(at, w * channels)[..lanes];
                         sums.iter_mut()
                             .zip(codes)
                             .for_each(|(sum, &c)| *sum += i32::from(c));
@@ -325,8 +327,15 @@ mod tests {
             for first in 0..lines {
                 let mut expected = vec![0; (lines - first) * width * 3];
                 let mut found = expected.clone();
-                scalar::max_pool(shape, window, first, &codes, &mut expected);
-                max_pool(Isa::best(), shape, window, first, &codes, &mut found);
+                scalar::max_pool(shape, window, first, Source::whole(&codes), &mut expected);
+                max_pool(
+                    Isa::best(),
+                    shape,
+                    window,
+                    first,
+                    Source::whole(&codes),
+                    &mut found,
+                );
                 assert_eq!(found, expected);
             }
         }

@@ -21,6 +21,7 @@ mod isa;
 mod lines;
 mod lookup;
 mod micro;
+mod narrow;
 mod pack;
 mod quantize;
 pub mod scalar;
@@ -38,9 +39,10 @@ pub use epilogue::{Epilogue, Finish, magnitude};
 #[cfg(feature = "float")]
 pub use float::{Matrix, MatrixMut, bf16, gemm, lanes, shifted};
 pub use isa::{Isa, peak};
+pub use narrow::{code_at, narrow, narrow_len, widen};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round, pixel_table, regrid_table};
-pub use scalar::{ConvShape, Target};
+pub use scalar::{ConvShape, Source, Target};
 pub use team::Team;
 pub use window::Window;
 

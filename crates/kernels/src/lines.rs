@@ -4,7 +4,7 @@
 use crate::conv::Scratch;
 use crate::lookup::Sums;
 use crate::micro::Micro;
-use crate::{ConvShape, SLACK};
+use crate::{ConvShape, SLACK, Source};
 
 /// The most pixels made from one batch of lines, but that a line is never cut.
 const PIXELS: usize = 1024;
@@ -119,16 +119,16 @@ impl Lines {
     }
 
     /// The codes from line `y` on, the margin counted, where they can be read as they lie.
-    pub(crate) fn in_place<'a, L: Lane>(&self, input: &'a [u8], y: usize) -> Option<&'a [L]> {
-        let codes = L::in_place(input).filter(|_| !self.copied)?;
-        Some(&codes[y * self.len..])
+    pub(crate) fn in_place<'a, L: Lane>(&self, input: Source<'a>, y: usize) -> Option<&'a [L]> {
+        let codes = L::in_place(input.codes).filter(|_| !self.copied)?;
+        Some(&codes[(y - input.first) * self.len..])
     }
 
-    /// Grows `scratch` to what a copy takes.
-    pub(crate) fn reserve<L: Lane>(&self, scratch: &mut Scratch) {
+    /// Grows `scratch` to what a copy for `outputs` lines of output takes.
+    pub(crate) fn reserve<L: Lane>(&self, outputs: usize, scratch: &mut Scratch) {
         if self.copied {
             let held = L::scratch(scratch);
-            let needed = self.inputs(self.outputs) * self.len + SLACK;
+            let needed = self.inputs(self.outputs.min(outputs)) * self.len + SLACK;
             held.resize(held.len().max(needed), L::default());
         }
     }
@@ -141,7 +141,7 @@ impl Lines {
         micro: M,
         shape: &ConvShape,
         zero: u8,
-        input: &[u8],
+        input: Source<'_>,
         [y, outputs]: [usize; 2],
         copy: &mut [M::Lane],
     ) {
@@ -158,7 +158,8 @@ impl Lines {
                     let (before, line) = line.split_at_mut(left * lanes);
                     let (codes, after) = line.split_at_mut(w * lanes);
                     before.fill(zero);
-                    micro.widen(&input[y * w * channels..][..w * channels], codes);
+                    let from = input.from(y * w * channels, w * channels);
+                    micro.widen(&from[..w * channels], codes);
                     after.fill(zero);
                 }
             }

@@ -35,6 +35,33 @@ impl ConvShape {
     }
 }
 
+/// Where a step reads: the lines of a value from one on.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The codes.
+    pub codes: &'a [u8],
+    /// The line that they begin with.
+    pub first: usize,
+}
+
+impl<'a> Source<'a> {
+    /// A whole value.
+    pub fn whole(codes: &'a [u8]) -> Self {
+        Self { codes, first: 0 }
+    }
+
+    /// The entries `part` of a value whose lines have `line` entries.
+    pub fn part(self, part: Range<usize>, line: usize) -> &'a [u8] {
+        &self.from(part.start, line)[..part.len()]
+    }
+
+    /// What follows entry `at` of a value whose lines have `line` entries.
+    #[inline(always)]
+    pub(crate) fn from(self, at: usize, line: usize) -> &'a [u8] {
+        &self.codes[at - self.first * line..]
+    }
+}
+
 /// Where a step writes: codes, or real numbers in the last step of a network.
 #[derive(Debug)]
 pub enum Target<'a> {
@@ -92,7 +119,7 @@ pub fn dot(
     shape: &ConvShape,
     zero: u8,
     weights: &[i8],
-    input: &[u8],
+    input: Source<'_>,
     [oy, ox, c]: [usize; 3],
 ) -> i32 {
     let ([h, w, channels], window) = (shape.input, shape.window);
@@ -103,7 +130,7 @@ pub fn dot(
     for ky in window.taps(0, oy, h) {
         for kx in window.taps(1, ox, w) {
             let at = window.position(0, oy, ky) * w + window.position(1, ox, kx);
-            let a = &input[at * channels + first..][..width];
+            let a = &input.from(at * channels + first, w * channels)[..width];
             let k = &row[(ky * taps + kx) * width..][..width];
             for (&a, &k) in a.iter().zip(k) {
                 acc += (i32::from(a) - i32::from(zero)) * i32::from(k);
@@ -126,7 +153,7 @@ pub fn conv(
     weights: &[i8],
     epilogue: &Epilogue,
     part: Range<usize>,
-    input: &[u8],
+    input: Source<'_>,
     residual: Option<&[u8]>,
     target: &mut Target<'_>,
 ) {
@@ -150,18 +177,25 @@ pub fn add(epilogue: &Epilogue, [a, b]: [Option<&[u8]>; 2], target: &mut Target<
     }
 }
 
-/// Mean over the taps inside the image; `epilogues[n - 1]` is for a divisor of `n`.
+/// Mean over the taps inside the image, the lines of output from `first` on, as many as `target`
+/// holds; `epilogues[n - 1]` is for a divisor of `n`.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what a mean is made of, and the part"
+)]
 pub fn average_pool(
     [h, w, channels]: [usize; 3],
     window: Window,
     count_include_pad: bool,
     zero: u8,
     epilogues: &[Epilogue],
-    input: &[u8],
+    first: usize,
+    input: Source<'_>,
     target: &mut Target<'_>,
 ) {
-    let extents = window.output(h, w).unwrap_or_default();
-    for (position, (oy, ox)) in positions(extents).enumerate() {
+    let [_, width] = window.output(h, w).unwrap_or_default();
+    for position in 0..target.len() / channels {
+        let (oy, ox) = (first + position / width, position % width);
         let (ys, xs) = (window.taps(0, oy, h), window.taps(1, ox, w));
         let count = if count_include_pad {
             window.area()
@@ -172,7 +206,8 @@ pub fn average_pool(
             let mut acc = 0;
             for y in ys.clone().map(|ky| window.position(0, oy, ky)) {
                 for x in xs.clone().map(|kx| window.position(1, ox, kx)) {
-                    acc += i32::from(input[(y * w + x) * channels + c]) - i32::from(zero);
+                    let code = input.from((y * w + x) * channels + c, w * channels)[0];
+                    acc += i32::from(code) - i32::from(zero);
                 }
             }
             finish(
@@ -194,7 +229,7 @@ pub fn max_pool(
     [h, w, channels]: [usize; 3],
     window: Window,
     first: usize,
-    input: &[u8],
+    input: Source<'_>,
     output: &mut [u8],
 ) {
     let [_, width] = window.output(h, w).unwrap_or_default();
@@ -205,7 +240,7 @@ pub fn max_pool(
             for y in window.taps(0, oy, h).map(|ky| window.position(0, oy, ky)) {
                 for x in window.taps(1, ox, w).map(|kx| window.position(1, ox, kx)) {
                     let at = (y * w + x) * channels + block * POOLED;
-                    let codes = &input[at..at + row.len()];
+                    let codes = &input.from(at, w * channels)[..row.len()];
                     match codes.first_chunk::<POOLED>() {
                         // So many that they stay in registers.
                         Some(codes) => larger(&mut most, codes),
@@ -236,19 +271,23 @@ pub fn lookup(table: &[u8], input: &[u8], output: &mut [u8]) {
         .for_each(|(o, &i)| *o = table[usize::from(i)]);
 }
 
-/// Pads `[top, left, ..]` with `code`; the other two pads follow from the extents of the output.
+/// Pads `[top, left, ..]` with `code`: the lines of output, of `width` pixels, from `first` on, as
+/// many as `output` holds. The other two pads follow from the extents of the output.
 pub fn pad(
     [h, w, channels]: [usize; 3],
     [top, left]: [usize; 2],
-    output_width: usize,
+    width: usize,
     code: u8,
-    input: &[u8],
+    first: usize,
+    input: Source<'_>,
     output: &mut [u8],
 ) {
     output.fill(code);
-    for y in 0..h {
-        let row = &input[y * w * channels..][..w * channels];
-        output[((top + y) * output_width + left) * channels..][..w * channels].copy_from_slice(row);
+    for (oy, line) in (first..).zip(output.chunks_exact_mut(width * channels)) {
+        if let Some(y) = oy.checked_sub(top).filter(|&y| y < h) {
+            let row = &input.from(y * w * channels, w * channels)[..w * channels];
+            line[left * channels..][..w * channels].copy_from_slice(row);
+        }
     }
 }
 
@@ -276,10 +315,6 @@ fn finish(epilogue: &Epilogue, acc: i32, c: usize, r: u8, target: &mut Target<'_
     }
 }
 
-fn positions([height, width]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
-    (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,15 +329,15 @@ mod tests {
         };
         let (input, weights) = ([1, 2, 3, 4], [1i8, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(
-            dot(&shape, 0, &weights, &input, [0, 0, 0]),
+            dot(&shape, 0, &weights, Source::whole(&input), [0, 0, 0]),
             5 + 2 * 6 + 3 * 8 + 4 * 9
         );
         assert_eq!(
-            dot(&shape, 1, &weights, &input, [0, 0, 0]),
+            dot(&shape, 1, &weights, Source::whole(&input), [0, 0, 0]),
             6 + 2 * 8 + 3 * 9
         );
         assert_eq!(
-            dot(&shape, 0, &weights, &input, [1, 1, 0]),
+            dot(&shape, 0, &weights, Source::whole(&input), [1, 1, 0]),
             1 + 2 * 2 + 3 * 4 + 4 * 5
         );
     }
@@ -315,7 +350,8 @@ mod tests {
             window: Window::square(1, 1, 0),
             groups: 2,
         };
-        let at = |c| dot(&shape, 0, &[1, 2, 3, 4], &[1, 10, 100, 200], [0, 0, c]);
+        let input = Source::whole(&[1, 10, 100, 200]);
+        let at = |c| dot(&shape, 0, &[1, 2, 3, 4], input, [0, 0, c]);
         assert_eq!((at(0), at(1)), (21, 1100));
     }
 
@@ -326,7 +362,7 @@ mod tests {
             pads: [1, 1, 0, 0],
             ..Window::square(2, 1, 0)
         };
-        max_pool([2, 2, 1], window, 0, &[5, 0, 0, 9], &mut max);
+        max_pool([2, 2, 1], window, 0, Source::whole(&[5, 0, 0, 9]), &mut max);
         assert_eq!(max, [5, 5, 5, 9]);
     }
 }

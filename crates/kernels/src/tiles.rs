@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::conv::{Prepared, Scratch};
 use crate::lines::{Lane, Lines};
 use crate::micro::{BLOCK, ClipOut, Job, Micro, Out};
-use crate::{ConvShape, Epilogue, Finish, Target};
+use crate::{ConvShape, Epilogue, Finish, Source, Target};
 
 /// The most blocks of a panel.
 const MAX_BLOCKS: usize = 4;
@@ -199,8 +199,8 @@ impl<M: Micro> Prepared for Packed<M> {
         size_of_val(&self.weights[..]) + constants + size_of_val(&self.pixels[..])
     }
 
-    fn reserve(&self, scratch: &mut Scratch) {
-        self.lines.reserve::<M::Lane>(scratch);
+    fn reserve(&self, lines: usize, scratch: &mut Scratch) {
+        self.lines.reserve::<M::Lane>(lines, scratch);
     }
 
     /// Whole pixels, or whole panels of a single one.
@@ -220,7 +220,7 @@ impl<M: Micro> Prepared for Packed<M> {
     fn run(
         &self,
         part: Range<usize>,
-        input: &[u8],
+        input: Source<'_>,
         residual: Option<&[u8]>,
         scratch: &mut Scratch,
         target: &mut Target<'_>,

@@ -57,6 +57,14 @@ impl Window {
         first.min(self.kernel[axis])..last.min(self.kernel[axis])
     }
 
+    /// The lines of an input of `height` that the lines `outputs`, one at least, are made of.
+    pub fn lines(&self, outputs: Range<usize>, height: usize) -> Range<usize> {
+        let inside = |line: usize| line.saturating_sub(self.pads[0]).min(height);
+        let start = inside(outputs.start * self.stride[0]);
+        let span = (self.kernel[0] - 1) * self.dilation[0] + 1;
+        start..inside((outputs.end - 1) * self.stride[0] + span).max(start)
+    }
+
     /// The input position along `axis` that tap `tap` of output `o` reads; the tap lies inside.
     #[inline]
     pub fn position(&self, axis: usize, o: usize, tap: usize) -> usize {
@@ -113,6 +121,9 @@ mod tests {
                     .collect();
                 let taps: Vec<usize> = window.taps(0, o, size).collect();
                 assert_eq!(taps, inside, "{window:?} at {o}");
+                let lines = window.lines(o..o + 1, size);
+                let read = |&t: &usize| lines.contains(&window.position(0, o, t));
+                assert!(taps.iter().all(read), "{window:?} at {o}");
                 assert!(
                     taps.iter()
                         .all(|&t| window.position(0, o, t) == at(t).unwrap())

@@ -2,7 +2,8 @@
 //! over shapes, strides, pads, dilation, groups, bit-widths, activations, and extreme codes.
 
 use exbit_kernels::{
-    Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Target, Window,
+    Activation, Bits, ConvShape, Epilogue, Grid, Isa, PackedConv, SLACK, Scratch, Source, Target,
+    Window,
 };
 
 /// Miri interprets: fewer cases, and smaller ones.
@@ -175,7 +176,7 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
     let run = |isa: Isa, in_place: bool| {
         let conv = PackedConv::new(isa, shape, input, &weights, epilogue.clone());
         let mut scratch = Scratch::default();
-        conv.reserve(&mut scratch);
+        conv.reserve(oh, &mut scratch);
         let (mut codes, mut reals) = (vec![99; oh * ow * out], vec![9.9; oh * ow * out]);
         let apart = r.as_deref().filter(|_| !in_place);
         if let (Some(r), None) = (&r, apart) {
@@ -188,7 +189,13 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
                 None => Target::Real(&mut reals[part.clone()]),
             };
             let residual = apart.map(|r| &r[part.clone()]);
-            conv.run(part.clone(), &x, residual, &mut scratch, target);
+            conv.run(
+                part.clone(),
+                Source::whole(&x),
+                residual,
+                &mut scratch,
+                target,
+            );
         }
         let reals: Vec<u32> = reals.iter().map(|y| y.to_bits()).collect();
         (codes, reals, conv.name())

@@ -106,6 +106,7 @@ pub(crate) fn program(random: &mut Random, steps: usize) -> Program {
             format: Format::Codes(grid),
         }],
         steps: Vec::new(),
+        packed: Vec::new(),
         output: 0,
         exits: Vec::new(),
         policy: Policy::Never,
