@@ -8,8 +8,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `program` (what a Program is), `check`, `memory` (the arena), `network` (how
-//! an image runs through), `session`; `exit` and `policy` say where and when it leaves.
+//! Read in this order: `program` (what a Program is), `check`, `flow` and `memory` (the
+//! arena), `network` and `strip` (how an image runs through), `session`; `exit` and `policy` say where and when it leaves.
 
 mod check;
 mod confidence;
@@ -18,6 +18,7 @@ mod crew;
 mod error;
 mod exit;
 mod file;
+mod flow;
 mod memory;
 mod network;
 mod pixels;
@@ -33,6 +34,7 @@ pub use confidence::{entropy, likeliest, max_softmax};
 pub use error::{Error, ErrorKind, Result};
 pub use exbit_kernels::{Activation, Bits, Epilogue, Grid, Window};
 pub use exit::Exit;
+pub use flow::{Flow, FlowStep, Places};
 pub use memory::ActivationBytes;
 pub use policy::Policy;
 pub use profile::StepTime;

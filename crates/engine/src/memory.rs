@@ -13,7 +13,8 @@ use std::ops::{Range, RangeInclusive};
 
 use exbit_kernels::{Bits, SLACK, narrow_len};
 
-use crate::{Format, Program, StepKind, Value};
+use crate::flow::{Flow, FlowStep, Places};
+use crate::{Format, Program, Step, StepKind, Value};
 
 /// Bytes that the values of an image take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +57,14 @@ impl Place {
 impl Program {
     /// What the values of this Program, which has passed [`Program::check`], take.
     pub fn activation_bytes(&self) -> ActivationBytes {
-        let homes = Homes::new(self);
-        let (_, peak) = homes.fullest(self);
+        let peak = self.live_bytes().into_iter().max().unwrap_or(0);
         let sum = self.values.iter().map(|v| bytes(v, true_width(v))).sum();
         ActivationBytes { sum, peak }
+    }
+
+    /// The bytes that live while the input is filled, and while each step runs.
+    pub fn live_bytes(&self) -> Vec<u64> {
+        Homes::new(self).loads(self)
     }
 
     /// Packs values where the most live at once, those first that gain the most, until the peak of
@@ -67,19 +72,19 @@ impl Program {
     pub fn pack(&mut self, peak_bytes: u64) {
         loop {
             let homes = Homes::new(self);
-            let (moment, peak) = homes.fullest(self);
-            if peak <= peak_bytes {
-                return;
-            }
-            let gain = |&home: &usize| {
-                let bytes = |width| bytes(&self.values[home], width);
-                bytes(homes.widths[home]) - bytes(homes.narrow[home])
-            };
-            let alive = homes.alive(moment).into_iter().filter(|h| gain(h) > 0);
-            let Some(most) = alive.max_by_key(gain) else {
+            let loads = homes.loads(self).into_iter().enumerate();
+            let Some((moment, _)) = loads.filter(|l| l.1 > peak_bytes).max_by_key(|l| l.1) else {
                 return;
             };
-            self.packed.extend(homes.members(most));
+            let gain = |&first: &usize| {
+                let bytes = |width| bytes(&self.values[first], width);
+                bytes(homes.widths[first]) - bytes(homes.narrow[first])
+            };
+            let gaining = homes.places.alive(moment).filter(|first| gain(first) > 0);
+            let Some(most) = gaining.max_by_key(gain) else {
+                return;
+            };
+            self.packed.extend(homes.places.members(most));
             self.packed.sort_unstable();
             self.packed.dedup();
         }
@@ -90,20 +95,20 @@ impl Program {
     pub(crate) fn arrange(&self, keeps_values: bool) -> (Vec<Place>, usize) {
         let mut homes = Homes::new(self);
         if keeps_values {
-            homes.first = (0..self.values.len()).collect();
+            homes.places.first = (0..self.values.len()).collect();
+            homes.places.taken.fill(0..=self.steps.len());
             homes.widths.fill(Bits::EIGHT);
-            homes.lives.fill(0..=self.steps.len());
         }
         let size = |(v, value): (usize, &Value)| match (value.format, homes.widths[v]) {
-            _ if homes.first[v] != v => 0,
+            _ if homes.places.first[v] != v => 0,
             (Format::Real, _) => 0,
             (Format::Codes(_), Bits::EIGHT) => value.len().next_multiple_of(64) + SLACK,
             (Format::Codes(_), width) => (bytes(value, width) as usize).next_multiple_of(64),
         };
         let sizes: Vec<usize> = self.values.iter().enumerate().map(size).collect();
-        let (ranges, len) = place(&sizes, &homes.lives);
+        let (ranges, len) = place(&sizes, &homes.places.taken);
         let place = |(v, value): (usize, &Value)| Place {
-            range: ranges[homes.first[v]].clone(),
+            range: ranges[homes.places.first[v]].clone(),
             width: homes.widths[v],
             lines: value.shape[0],
             line: value.shape[1] * value.shape[2],
@@ -112,64 +117,42 @@ impl Program {
     }
 }
 
-/// Which values share a place, how wide their codes lie there, and when it is taken.
+/// The places of a Program's values, and how wide codes lie there.
 struct Homes {
-    /// For each value the first that had its place: itself, unless it is written over another.
-    first: Vec<usize>,
+    places: Places,
     /// For each value, as its codes lie.
     widths: Vec<Bits>,
     /// For each value that is the first at its place, as they lie where they are packed.
     narrow: Vec<Bits>,
-    /// For each value that is the first at its place, from when to when that is taken.
-    lives: Vec<RangeInclusive<usize>>,
 }
 
 impl Homes {
     fn new(program: &Program) -> Self {
-        let mut lives = lifetimes(program);
-        let first = first(program, &lives);
-        for v in (0..first.len()).filter(|&v| first[v] != v) {
-            lives[first[v]] = *lives[first[v]].start()..=*lives[v].end();
-        }
-        let mut listed = vec![false; first.len()];
+        let places = flow(program).places();
+        let count = program.values.len();
+        let mut listed = vec![false; count];
         program.packed.iter().for_each(|&v| listed[v] = true);
-        let (mut packed, mut narrow) = (listed.clone(), vec![Bits::ONE; first.len()]);
-        for (v, &home) in first.iter().enumerate() {
-            packed[home] &= listed[v];
-            narrow[home] = narrow[home].max(true_width(&program.values[v]));
+        let (mut packed, mut narrow) = (listed.clone(), vec![Bits::ONE; count]);
+        for (v, &first) in places.first.iter().enumerate() {
+            packed[first] &= listed[v];
+            narrow[first] = narrow[first].max(true_width(&program.values[v]));
         }
-        let width = |&home: &usize| {
-            if packed[home] {
-                narrow[home]
-            } else {
-                Bits::EIGHT
-            }
+        let width = |&first: &usize| match packed[first] {
+            true => narrow[first],
+            false => Bits::EIGHT,
         };
         Self {
-            widths: first.iter().map(width).collect(),
-            first,
+            widths: places.first.iter().map(width).collect(),
+            places,
             narrow,
-            lives,
         }
     }
 
-    /// The values of the place that `home` is the first at.
-    fn members(&self, home: usize) -> impl Iterator<Item = usize> {
-        (0..self.first.len()).filter(move |&v| self.first[v] == home)
-    }
-
-    /// The places that are taken at a moment.
-    fn alive(&self, moment: usize) -> Vec<usize> {
-        let taken = |&v: &usize| self.first[v] == v && self.lives[v].contains(&moment);
-        (0..self.first.len()).filter(taken).collect()
-    }
-
-    /// The moment at which the places taken are largest, and their bytes.
-    fn fullest(&self, program: &Program) -> (usize, u64) {
-        let size = |&home: &usize| bytes(&program.values[home], self.widths[home]);
-        let all = |moment: usize| (moment, self.alive(moment).iter().map(size).sum());
-        let moments = (0..=program.steps.len()).map(all);
-        moments.max_by_key(|&(_, bytes)| bytes).unwrap_or((0, 0))
+    /// The bytes of the places that are taken at each moment.
+    fn loads(&self, program: &Program) -> Vec<u64> {
+        let size = |first: usize| bytes(&program.values[first], self.widths[first]);
+        let load = |moment: usize| self.places.alive(moment).map(size).sum();
+        (0..=program.steps.len()).map(load).collect()
     }
 }
 
@@ -188,11 +171,11 @@ fn bytes(value: &Value, width: Bits) -> u64 {
     }
 }
 
-/// For each value the first that had its place.
-fn first(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
-    let mut first: Vec<usize> = (0..program.values.len()).collect();
-    for (i, step) in program.steps.iter().enumerate() {
-        let summed = match step.kind {
+/// What the steps of `program` read and write.
+fn flow(program: &Program) -> Flow {
+    let step = |step: &Step| {
+        let over = match step.kind {
+            _ if program.values[step.output].grid().is_none() => &[],
             StepKind::Conv(_) => &step.inputs[1..],
             StepKind::Add { .. } => &step.inputs[..],
             StepKind::MaxPool(_)
@@ -202,33 +185,17 @@ fn first(program: &Program, lives: &[RangeInclusive<usize>]) -> Vec<usize> {
             | StepKind::Pad { .. }
             | StepKind::Shuffle { .. } => &[],
         };
-        let done = |&&v: &&usize| {
-            let reads = step.inputs.iter().filter(|&&other| other == v).count();
-            *lives[v].end() == i + 1 && reads == 1
-        };
-        let has_codes = program.values[step.output].grid().is_some();
-        if let Some(&over) = summed.iter().rfind(done).filter(|_| has_codes) {
-            first[step.output] = first[over];
+        FlowStep {
+            inputs: step.inputs.clone(),
+            output: step.output,
+            over: over.to_vec(),
         }
+    };
+    Flow {
+        values: program.values.len(),
+        steps: program.steps.iter().map(step).collect(),
+        output: program.output,
     }
-    first
-}
-
-/// When each value is needed: moment 0 fills the input, moment `i + 1` runs step `i`.
-fn lifetimes(program: &Program) -> Vec<RangeInclusive<usize>> {
-    let mut first = vec![0; program.values.len()];
-    let mut last = vec![0; program.values.len()];
-    for (i, step) in program.steps.iter().enumerate() {
-        first[step.output] = i + 1;
-        last[step.output] = i + 1;
-        step.inputs.iter().for_each(|&v| last[v] = i + 1);
-    }
-    last[program.output] = program.steps.len();
-    first
-        .into_iter()
-        .zip(last)
-        .map(|(first, last)| first..=last)
-        .collect()
 }
 
 /// A place for every value, and the length of the whole arena. `sizes` are in bytes.

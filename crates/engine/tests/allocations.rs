@@ -18,10 +18,13 @@ fn a_run_allocates_nothing() {
     for seed in 0..80 {
         let mut random = Random::new(seed);
         let steps = 1 + random.below(9);
-        let program = match seed % 2 {
+        let mut program = match seed % 2 {
             0 => random::program(&mut random, steps),
             _ => random::with_exits(&mut random, steps),
         };
+        if seed % 3 == 0 {
+            program.pack(0);
+        }
         for threads in [1, 2, 3] {
             let mut session = Session::new(&program, threads).unwrap();
             let pixels = random.pixels(5 * session.input_len());
