@@ -18,6 +18,9 @@
 //! "layer1.0.relu" = 8
 //! ```
 //!
+//! A plan of a network that has to do with little memory also says `peak_activation_bytes`: codes
+//! of activations are then packed, which takes time, until no more bytes than that live at once.
+//!
 //! Layers and activations go by name and stand in running order; what a network has is in
 //! [`Sizes`], and [`Plan::precisions`] brings the two together.
 
@@ -38,6 +41,8 @@ pub struct Plan {
     pub model: String,
     /// How the plan was made (method, images, seed, budget, ..): carried, not interpreted here.
     pub settings: toml::Table,
+    /// The bytes of activations that may live at once; where it is not said, every code takes one.
+    pub peak_activation_bytes: Option<u64>,
     /// Bits of each layer's weights.
     pub weights: Vec<(String, Bits)>,
     /// Bits of each activation.
@@ -48,10 +53,11 @@ impl Plan {
     /// The plan that gives `precisions` to the layers and activations of `sizes`.
     pub fn new(model: impl Into<String>, sizes: &Sizes, precisions: &Precisions) -> Self {
         let layers = sizes.layers().iter().map(|l| l.name.clone());
-        let activations = sizes.activations().iter().map(|a| a.name.clone());
+        let activations = sizes.activations().iter().cloned();
         Self {
             model: model.into(),
             settings: toml::Table::new(),
+            peak_activation_bytes: None,
             weights: layers.zip(precisions.weights.iter().copied()).collect(),
             activations: activations
                 .zip(precisions.activations.iter().copied())
@@ -88,6 +94,7 @@ impl Plan {
         Ok(Self {
             model: parsed.model,
             settings: parsed.settings,
+            peak_activation_bytes: parsed.peak_activation_bytes,
             weights: in_text_order(text, "layer", parsed.weights)?,
             activations: in_text_order(text, "activation", parsed.activations)?,
         })
@@ -100,11 +107,7 @@ impl Plan {
     /// round; names it.
     pub fn precisions(&self, sizes: &Sizes) -> Result<Precisions> {
         let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
-        let activations: Vec<&str> = sizes
-            .activations()
-            .iter()
-            .map(|a| a.name.as_str())
-            .collect();
+        let activations: Vec<&str> = sizes.activations().iter().map(String::as_str).collect();
         Ok(Precisions {
             weights: match_names("layer", &self.weights, &layers)?,
             activations: match_names("activation", &self.activations, &activations)?,
@@ -119,6 +122,7 @@ struct Text {
     model: String,
     #[serde(default)]
     settings: toml::Table,
+    peak_activation_bytes: Option<u64>,
     weights: BTreeMap<Spanned<String>, Spanned<i64>>,
     activations: BTreeMap<Spanned<String>, Spanned<i64>>,
 }
@@ -188,6 +192,9 @@ impl fmt::Display for Plan {
             "# Bits, 1 to 8, of each layer's weights and of each activation."
         )?;
         writeln!(f, "model = {}", quoted(&self.model))?;
+        if let Some(bytes) = self.peak_activation_bytes {
+            writeln!(f, "peak_activation_bytes = {bytes}")?;
+        }
         if !self.settings.is_empty() {
             let nested =
                 toml::Table::from_iter([("settings".into(), self.settings.clone().into())]);
@@ -233,7 +240,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{ActivationSize, LayerSize};
+    use crate::cost::LayerSize;
 
     fn sizes(layers: &[&str], activations: &[&str]) -> Sizes {
         let layer = |name: &&str| LayerSize {
@@ -243,12 +250,9 @@ mod tests {
             input: 0,
             tie: None,
         };
-        let activation = |name: &&str| ActivationSize {
-            name: name.to_string(),
-            elements: 1,
-        };
-        let activations = activations.iter().map(activation).collect();
-        Sizes::new(layers.iter().map(layer).collect(), activations, vec![]).unwrap()
+        let layers = layers.iter().map(layer).collect();
+        let activations = activations.iter().map(|a| a.to_string()).collect();
+        Sizes::new(layers, activations, vec![], vec![]).unwrap()
     }
 
     fn bits(b: u8) -> Bits {
@@ -271,6 +275,7 @@ mod tests {
         plan.weights[1].1 = bits(2);
         for with_settings in [false, true] {
             if with_settings {
+                plan.peak_activation_bytes = Some(1234);
                 plan.settings.insert("seed".into(), 7.into());
                 plan.settings
                     .insert("budget".into(), vec!["weights=8x", "bops=1G"].into());

@@ -12,9 +12,9 @@ use exbit_kernels::Bits;
 use exbit_model::Model;
 
 use crate::allocate::{Allocation, Request, allocate};
-use crate::budget::Resource;
+use crate::budget::{Budget, Resource};
 use crate::calibrate::{Calibration, Clipping, calibrate};
-use crate::cost::{Choice, Precisions, Sizes, Table};
+use crate::cost::{Choice, Precisions, Sizes, Table, cost};
 use crate::distill::{Distillation, distill};
 use crate::latency::{Kept, Times};
 use crate::plan::Plan;
@@ -154,9 +154,16 @@ pub fn quantize(
         None => choose(&mut work, &study, &sizes, options)?,
     };
     let quantized = numbers(&mut work, &study, &chosen.precisions, options)?;
-    let program = lower(&network, &quantized, input);
     let mut named = Plan::new(model.name(), &sizes, &chosen.precisions);
     named.settings = settings(plan, options, images);
+    named.peak_activation_bytes = match plan {
+        Some(plan) => plan.peak_activation_bytes,
+        None => peak_limit(&sizes, &chosen.precisions, &options.request.budgets),
+    };
+    let mut program = lower(&network, &quantized, input);
+    if let Some(bytes) = named.peak_activation_bytes {
+        program.pack(bytes);
+    }
     Ok(Quantization {
         program,
         plan: named,
@@ -208,6 +215,20 @@ fn choose(work: &mut Work<'_>, study: &Study, sizes: &Sizes, options: &Options) 
         precisions: allocation.precisions.clone(),
         allocation: Some(allocation),
     })
+}
+
+/// The bytes of activations that may live at once, where a budget limits them.
+fn peak_limit(sizes: &Sizes, precisions: &Precisions, budgets: &[Budget]) -> Option<u64> {
+    let weights = cost(sizes, precisions).weight_bytes;
+    let limit = |budget: &Budget| {
+        let bytes = budget.amount(sizes) as u64;
+        match budget.resource {
+            Resource::PeakActivations => Some(bytes),
+            Resource::Memory => Some(bytes.saturating_sub(weights)),
+            Resource::Weights | Resource::Activations | Resource::Bops | Resource::Latency => None,
+        }
+    };
+    budgets.iter().filter_map(limit).min()
 }
 
 /// Codes, biases and grids of the bits in `precisions`.

@@ -1,10 +1,12 @@
-//! How large a network is, as the accounting wants it: its layers, its activations, and which of
-//! these are alive together.
+//! How large a network is, as the accounting wants it: its layers, its values, and which of these
+//! are alive together.
 
+use exbit_engine::{Flow, FlowStep};
 use exbit_model::ValueId;
 
 use crate::Result;
-use crate::cost::{ActivationSize, LayerSize, Sizes};
+use crate::cost::{LayerSize, Sizes, ValueSize};
+use crate::lower::{is_still, memory_shape};
 use crate::prepare::{Network, StageKind};
 
 /// The sizes of `network`: layers as [`Network::layers`], activations as [`Network::sites`]. Layers
@@ -35,33 +37,60 @@ pub fn sizes(network: &Network) -> Result<Sizes> {
             }
         })
         .collect();
-    let activation = |&s: &ValueId| ActivationSize {
-        name: model.value(s).name.clone(),
-        elements: model.value(s).len() as u64,
+    let activations = sites.iter().map(|&s| model.value(s).name.clone());
+    let (flow, held) = flow(network);
+    let places = flow.places();
+    let value = |(&v, &place): (&ValueId, &usize)| {
+        let [lines, width, channels] = memory_shape(&model.value(v).shape).map(|n| n as u64);
+        ValueSize {
+            activation: index(v).filter(|_| !network.is_real(v)),
+            lines,
+            line: width * channels,
+            place,
+        }
     };
-    let activations = sites.iter().map(activation).collect();
-    let moments = (0..network.stages.len())
-        .map(|i| alive(network, i, &index))
-        .collect();
-    Sizes::new(layers, activations, moments)
+    let values = held.iter().zip(&places.first).map(value).collect();
+    let moments = (0..=flow.steps.len()).map(|i| places.alive(i).collect());
+    Sizes::new(layers, activations.collect(), values, moments.collect())
 }
 
-/// The activations alive while stage `i` runs: what it writes, and what exists and is read by it or
-/// later.
-fn alive(network: &Network, i: usize, index: &dyn Fn(ValueId) -> Option<usize>) -> Vec<usize> {
-    let exists = |v: ValueId| {
-        v == network.model.input() || network.stages[..i].iter().any(|s| s.output == v)
-    };
-    let read = network.stages[i..]
-        .iter()
-        .flat_map(|s| s.inputs.iter().copied());
-    let values = read
-        .filter(|&v| exists(v))
-        .chain([network.stages[i].output]);
-    values
-        .filter(|&v| !network.is_real(v))
-        .filter_map(index)
-        .collect()
+/// What the steps of the Program to be read and write, and the value of the Model that each of
+/// their values is.
+fn flow(network: &Network) -> (Flow, Vec<ValueId>) {
+    let input = network.model.input();
+    let mut held = vec![input];
+    let mut slots = vec![None; network.model.values().len()];
+    slots[input.0] = Some(0);
+    let mut flow = Flow::default();
+    for stage in &network.stages {
+        let inputs: Vec<usize> = stage.inputs.iter().filter_map(|v| slots[v.0]).collect();
+        if is_still(network, stage) {
+            slots[stage.output.0] = inputs.first().copied();
+            continue;
+        }
+        let over = match stage.kind {
+            _ if network.is_real(stage.output) => &[],
+            StageKind::Layer(_) => &inputs[1..],
+            StageKind::Add(_) => &inputs[..],
+            StageKind::Table(_)
+            | StageKind::AvgPool
+            | StageKind::Round
+            | StageKind::MaxPool
+            | StageKind::Concat
+            | StageKind::Pad
+            | StageKind::Shuffle(_) => &[],
+        };
+        flow.steps.push(FlowStep {
+            over: over.to_vec(),
+            output: held.len(),
+            inputs,
+        });
+        slots[stage.output.0] = Some(held.len());
+        held.push(stage.output);
+    }
+    flow.values = held.len();
+    flow.output = slots[network.model.output().0].unwrap_or(0);
+    (flow, held)
 }
 
 /// For each value, the tie of the residual sum that it takes part in: values that are added, or

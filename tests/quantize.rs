@@ -5,6 +5,7 @@
 
 mod networks;
 
+use exbit::cost::cost;
 use exbit::distill::{Distillation, distill};
 use exbit::latency::{Kept, Pair, Times};
 use exbit::reconstruct::{Descent, Rounding};
@@ -60,6 +61,41 @@ fn a_budget_is_kept_and_a_plan_rebuilds_the_program() {
             again.program.to_bytes().unwrap(),
             done.program.to_bytes().unwrap()
         );
+    }
+}
+
+#[test]
+fn activations_are_budgeted_as_they_lie() {
+    for model in networks::all() {
+        let name = model.name();
+        let mut plan = run(&model, None, "weights=4x", Rounding::Nearest).plan;
+        assert_eq!(plan.peak_activation_bytes, None);
+        for (i, (_, bits)) in plan.activations.iter_mut().enumerate() {
+            *bits = Bits::new([5, 3, 8, 2, 4, 7, 1, 6][i % 8]).unwrap();
+        }
+        let bytes = run(&model, Some(&plan), "weights=4x", Rounding::Nearest);
+        let most = bytes.program.activation_bytes().peak;
+        plan.peak_activation_bytes = Some(0);
+        let packed = run(&model, Some(&plan), "weights=4x", Rounding::Nearest);
+        // What was counted before there was a Program, and what the Program takes.
+        let (cost, least) = (
+            cost(&packed.sizes, &packed.precisions),
+            packed.program.activation_bytes(),
+        );
+        assert_eq!(cost.activation_bytes_peak, least.peak, "{name}");
+        assert_eq!(cost.activation_bytes_sum, least.sum, "{name}");
+        assert!(least.peak < most, "{name}");
+        // A plan that asks for less than bytes take and more than packing all does.
+        let between = (least.peak + most) / 2;
+        plan.peak_activation_bytes = Some(between);
+        let some = run(&model, Some(&plan), "weights=4x", Rounding::Nearest);
+        let (taken, values) = (some.program.activation_bytes().peak, &some.program.packed);
+        assert!(taken <= between && !values.is_empty(), "{name}");
+        let budget = format!("peak-activations={between}B");
+        let done = run(&model, None, &budget, Rounding::Nearest);
+        if done.allocation.unwrap().missed.is_empty() {
+            assert!(done.program.activation_bytes().peak <= between, "{name}");
+        }
     }
 }
 

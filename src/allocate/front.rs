@@ -135,7 +135,7 @@ pub fn exchanges(table: &Table, precisions: &Precisions) -> (Vec<Exchange>, Vec<
                 })
             };
             exchange(
-                &activation.name,
+                activation,
                 &table.activations()[j],
                 precisions.activations[j],
                 cost,

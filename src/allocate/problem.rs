@@ -158,7 +158,7 @@ fn apply_pins(
                 )?;
             }
             if let Some(bits) = pin.input {
-                let what = format!("activation {}", sizes.activations()[layer.input].name);
+                let what = format!("activation {}", sizes.activations()[layer.input]);
                 let choices = &table.activations()[layer.input];
                 close(&mut inputs[layer.input], choices, bits, what)?;
             }

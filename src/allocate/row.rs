@@ -1,6 +1,6 @@
 //! Limits as sums: what every choice uses of a limited resource.
 //!
-//! Bytes are linear in the choices. A peak is one row for each moment; memory adds the weights to
+//! Bytes are linear in the choices. A peak is some rows for each moment; memory adds the weights to
 //! each of them. BOPs and times depend on a layer's choice and its input's together. Amounts are
 //! whole numbers but for times, so a row of whole numbers is allowed half of one more: sums in
 //! `f64` are then exact, and a solver's tolerance changes nothing.
@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use crate::budget::{Budget, Resource};
-use crate::cost::{Choice, LayerSize, Table, packed_bytes};
+use crate::cost::{Choice, LayerSize, REAL_BITS, Table, ValueSize, packed_bytes};
 use crate::{Error, ErrorKind, Result};
 
 /// Beyond this whole numbers are no longer exact in `f64`; no sum of a [`Table`] reaches it.
@@ -67,17 +67,17 @@ impl Row {
 pub(crate) fn rows_of(table: &Table, index: usize, budget: &Budget) -> Result<Vec<Row>> {
     let sizes = table.sizes();
     let limit = rounded_limit(budget.resource, budget.amount(sizes));
-    let row = |layers, activations| Row {
+    let row = |layers, Bytes { activations, fixed }| Row {
         budget: index,
         limit,
-        fixed: 0.0,
+        fixed,
         layers,
         activations,
     };
-    let none = || vec![Vec::new(); sizes.activations().len()];
+    let none = || Bytes::of(table, []);
     Ok(match budget.resource {
         Resource::Weights => vec![row(Some(weight_bytes(table)), none())],
-        Resource::Activations => vec![row(None, activation_bytes(table))],
+        Resource::Activations => vec![row(None, Bytes::of(table, sizes.values()))],
         Resource::PeakActivations => moments(table)
             .into_iter()
             .map(|alive| row(None, alive))
@@ -143,23 +143,42 @@ fn bops(table: &Table) -> LayerUse {
     Rc::new(layers.map(of_layer).collect())
 }
 
-fn activation_bytes(table: &Table) -> Vec<Vec<f64>> {
-    let activations = table.sizes().activations().iter().zip(table.activations());
-    activations
-        .map(|(size, choices)| {
-            choices
-                .iter()
-                .map(|c| packed_bytes(size.elements, bits(c)) as f64)
-                .collect()
-        })
-        .collect()
+/// A sum over values: what the choices of their activations use, and what answers do.
+struct Bytes {
+    /// `[activation][choice]`, empty for an activation that does not count.
+    activations: Vec<Vec<f64>>,
+    fixed: f64,
 }
 
-/// Activation bytes by moment, without the moments whose activations are all alive in another.
-/// One moment at least, if only an empty one.
-fn moments(table: &Table) -> Vec<Vec<Vec<f64>>> {
-    let bytes = activation_bytes(table);
-    let all = table.sizes().moments();
+impl Bytes {
+    fn of<'v>(table: &Table, values: impl IntoIterator<Item = &'v ValueSize>) -> Self {
+        let mut sum = Self {
+            activations: vec![Vec::new(); table.activations().len()],
+            fixed: 0.0,
+        };
+        for value in values {
+            let Some(j) = value.activation else {
+                sum.fixed += value.bytes(REAL_BITS) as f64;
+                continue;
+            };
+            let choices = &table.activations()[j];
+            let used = &mut sum.activations[j];
+            used.resize(choices.len(), 0.0);
+            for (used, choice) in used.iter_mut().zip(choices) {
+                *used += value.bytes(bits(choice)) as f64;
+            }
+        }
+        sum
+    }
+}
+
+/// Activation bytes by moment, without the moments whose places are all taken in another. One
+/// moment at least, if only an empty one.
+///
+/// A place has the bits of the widest of its values: a limit on it is one for each of them, and a
+/// limit on several places one for every choice of a value at each.
+fn moments(table: &Table) -> Vec<Bytes> {
+    let (sizes, all) = (table.sizes(), table.sizes().moments());
     let within =
         |small: &[usize], large: &[usize]| small.iter().all(|j| large.binary_search(j).is_ok());
     let covered = |i: usize| {
@@ -167,16 +186,23 @@ fn moments(table: &Table) -> Vec<Vec<Vec<f64>>> {
             within(&all[i], other) && (other.len() > all[i].len() || (o < i && *other == all[i]))
         })
     };
-    let alive = |i: usize| {
-        let mut kept = vec![Vec::new(); bytes.len()];
-        for &j in &all[i] {
-            kept[j].clone_from(&bytes[j]);
+    let mut rows = Vec::new();
+    for i in (0..all.len()).filter(|&i| !covered(i)) {
+        let mut choices: Vec<Vec<&ValueSize>> = vec![Vec::new()];
+        for &place in &all[i] {
+            let mut widest: Vec<&ValueSize> = sizes.members(place).collect();
+            widest.sort_by_key(|v| v.activation);
+            widest.dedup_by_key(|v| v.activation);
+            let with = |chosen: Vec<_>| {
+                let more = widest.iter().map(move |&v| [&chosen[..], &[v]].concat());
+                more.collect::<Vec<_>>()
+            };
+            choices = choices.into_iter().flat_map(with).collect();
         }
-        kept
-    };
-    let mut rows: Vec<_> = (0..all.len()).filter(|&i| !covered(i)).map(alive).collect();
+        rows.extend(choices.into_iter().map(|values| Bytes::of(table, values)));
+    }
     if rows.is_empty() {
-        rows.push(vec![Vec::new(); bytes.len()]);
+        rows.push(Bytes::of(table, []));
     }
     rows
 }

@@ -180,17 +180,20 @@ impl Budget {
 /// 4 bits meets `4bits` and `8x` exactly.
 fn mean_bits_amount(resource: Resource, sizes: &Sizes, bits: f64) -> f64 {
     let bytes = |count: u64| (count as f64 * bits / 8.0).ceil();
-    let activations: Vec<f64> = sizes
-        .activations()
+    let values: Vec<f64> = sizes
+        .values()
         .iter()
-        .map(|a| bytes(a.elements))
+        .map(|v| match v.activation {
+            Some(_) => v.lines as f64 * bytes(v.line),
+            None => v.bytes(32) as f64,
+        })
         .collect();
-    let alive = |moment: &Vec<usize>| moment.iter().map(|&j| activations[j]).sum();
+    let alive = |moment: &Vec<usize>| moment.iter().map(|&v| values[v]).sum();
     let weights = || sizes.layers().iter().map(|l| bytes(l.weights)).sum::<f64>();
     let peak = || sizes.moments().iter().map(alive).fold(0.0, f64::max);
     match resource {
         Resource::Weights => weights(),
-        Resource::Activations => activations.iter().sum(),
+        Resource::Activations => values.iter().sum(),
         Resource::PeakActivations => peak(),
         Resource::Memory => weights() + peak(),
         Resource::Bops | Resource::Latency => f64::INFINITY,
@@ -269,7 +272,7 @@ impl fmt::Display for Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{ActivationSize, LayerSize, Precisions, cost};
+    use crate::cost::{LayerSize, Precisions, ValueSize, cost};
     use exbit_kernels::Bits;
 
     fn sizes() -> Sizes {
@@ -280,14 +283,17 @@ mod tests {
             input,
             tie: None,
         };
-        let activations = [33, 47].map(|elements| ActivationSize {
-            name: format!("a{elements}"),
-            elements,
-        });
+        let value = |i: usize, line: u64| ValueSize {
+            activation: Some(i),
+            lines: 1,
+            line,
+            place: i,
+        };
         let moments = vec![vec![0], vec![0, 1]];
         Sizes::new(
             vec![layer(101, 0), layer(77, 1)],
-            activations.to_vec(),
+            vec!["a33".into(), "a47".into()],
+            vec![value(0, 33), value(1, 47)],
             moments,
         )
         .unwrap()

@@ -125,7 +125,6 @@ impl fmt::Display for Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::ActivationSize;
 
     #[test]
     fn patterns() {
@@ -176,11 +175,7 @@ mod tests {
             tie: None,
         };
         let layers = ["stem", "a", "b", "head"].map(layer).to_vec();
-        let input = vec![ActivationSize {
-            name: "x".into(),
-            elements: 1,
-        }];
-        let sizes = Sizes::new(layers, input, vec![]).unwrap();
+        let sizes = Sizes::new(layers, vec!["x".into()], vec![], vec![]).unwrap();
         let check = |pattern: &str, expected: &[usize]| {
             let pin: Pin = pattern.parse().unwrap();
             assert_eq!(

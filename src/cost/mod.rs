@@ -1,11 +1,13 @@
 //! What a plan costs, counted exactly from its bits.
 //!
-//! Over layers l of `n_l` weights and `m_l` MACs that read activation `in(l)`, and activations j
-//! of `e_j` entries, with `w_l` and `a_j` bits:
+//! Over layers l of `n_l` weights and `m_l` MACs that read activation `in(l)`, and values v of
+//! `h_v` lines of `e_v` entries on activation `j(v)`, with `w_l` and `a_j` bits:
 //!
 //! ```text
 //! weight bytes       sum_l ceil(n_l w_l / 8)
-//! activation bytes   sum_j ceil(e_j a_j / 8); the peak is the largest such sum over a moment
+//! activation bytes   sum_v h_v ceil(e_v a_j(v) / 8), a line beginning with a byte of its own
+//! their peak         the same over the places taken at a moment, where the values of one place
+//!                    (a sum is written over what it sums in) have the bits of the widest
 //! memory             weight bytes + peak activation bytes
 //! BOPs               sum_l m_l w_l a_in(l)
 //! ```
@@ -21,7 +23,7 @@ mod table;
 use exbit_kernels::Bits;
 
 pub use exits::{Work, bops_to_exits, expected, work_to_exits};
-pub use sizes::{ActivationSize, LayerSize, Precisions, Sizes};
+pub use sizes::{LayerSize, Precisions, Sizes, ValueSize};
 pub(crate) use table::index_of;
 pub use table::{Choice, Latency, Table};
 
@@ -30,9 +32,9 @@ pub use table::{Choice, Latency, Table};
 pub struct Cost {
     /// Packed weights, each layer rounded up to whole bytes; biases and scales not counted.
     pub weight_bytes: u64,
-    /// All activations together.
+    /// All values together.
     pub activation_bytes_sum: u64,
-    /// The most that are alive at once.
+    /// The most that are alive at once, all of them packed.
     pub activation_bytes_peak: u64,
     /// Bit-operations, as planned.
     pub bops: u64,
@@ -71,13 +73,13 @@ pub fn float_cost(sizes: &Sizes) -> Cost {
 fn count(sizes: &Sizes, weights: &[u64], activations: &[u64]) -> Cost {
     let last = sizes.layers().len().saturating_sub(1);
     let layers = || sizes.layers().iter().zip(weights).enumerate();
-    let bytes: Vec<u64> = sizes
-        .activations()
-        .iter()
-        .zip(activations)
-        .map(|(a, &bits)| packed_bytes(a.elements, bits))
-        .collect();
-    let alive = |moment: &Vec<usize>| moment.iter().map(|&j| bytes[j]).sum();
+    let values = sizes.values();
+    let bits = |v: &ValueSize| v.activation.map_or(REAL_BITS, |j| activations[j]);
+    let mut widest = vec![0; values.len()];
+    for value in values {
+        widest[value.place] = bits(value).max(widest[value.place]);
+    }
+    let alive = |moment: &Vec<usize>| moment.iter().map(|&v| values[v].bytes(widest[v])).sum();
     let planned = |l: &LayerSize, w: u64| l.macs * w * activations[l.input];
     let edges_at_8 = |(i, (l, &w)): (usize, (&LayerSize, &u64))| {
         if i == 0 || i == last {
@@ -90,13 +92,16 @@ fn count(sizes: &Sizes, weights: &[u64], activations: &[u64]) -> Cost {
         weight_bytes: layers()
             .map(|(_, (l, &w))| packed_bytes(l.weights, w))
             .sum(),
-        activation_bytes_sum: bytes.iter().sum(),
+        activation_bytes_sum: values.iter().map(|v| v.bytes(bits(v))).sum(),
         activation_bytes_peak: sizes.moments().iter().map(alive).max().unwrap_or(0),
         bops: layers().map(|(_, (l, &w))| planned(l, w)).sum(),
         bops_edges_at_8: layers().map(edges_at_8).sum(),
         latency_ms: None,
     }
 }
+
+/// Bits of an entry of an answer.
+pub(crate) const REAL_BITS: u64 = 32;
 
 /// Bytes of `count` codes of `bits` each, packed.
 pub fn packed_bytes(count: u64, bits: u64) -> u64 {
@@ -108,12 +113,14 @@ mod tests {
     use super::*;
 
     fn network(macs: &[u64]) -> Sizes {
-        let activations = (0..macs.len())
-            .map(|i| ActivationSize {
-                name: format!("a{i}"),
-                elements: 10 * (i as u64 + 1),
-            })
-            .collect();
+        let activations = (0..macs.len()).map(|i| format!("a{i}")).collect();
+        let value = |i: usize| ValueSize {
+            activation: Some(i),
+            lines: 1,
+            line: 10 * (i as u64 + 1),
+            place: i,
+        };
+        let values = (0..macs.len()).map(value).collect();
         let layer = |(i, &macs): (usize, &u64)| LayerSize {
             name: format!("l{i}"),
             weights: 3,
@@ -123,7 +130,7 @@ mod tests {
         };
         let layers = macs.iter().enumerate().map(layer).collect();
         let moments = (1..macs.len()).map(|i| vec![i - 1, i]).collect();
-        Sizes::new(layers, activations, moments).unwrap()
+        Sizes::new(layers, activations, values, moments).unwrap()
     }
 
     /// A ResNet of `blocks` per stage: 3x3 convolutions in pairs, sides halved between stages.

@@ -1,8 +1,9 @@
-//! What costs are counted from: how large each layer and each activation is, and which
-//! activations are alive together.
+//! What costs are counted from: how large each layer and each value is, and which values are alive
+//! together.
 
 use exbit_kernels::Bits;
 
+use super::packed_bytes;
 use crate::{Error, ErrorKind, Result};
 
 /// A network with more weights, entries or MACs than this is not believed, so that its float
@@ -25,33 +26,47 @@ pub struct LayerSize {
     pub tie: Option<usize>,
 }
 
-/// An activation that is kept as codes.
+/// A value of one image, as it lies in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActivationSize {
-    /// Its name: its value's in the Model.
-    pub name: String,
-    /// Entries of one image.
-    pub elements: u64,
+pub struct ValueSize {
+    /// The activation whose codes it holds; `None` for real numbers: an answer.
+    pub activation: Option<usize>,
+    /// Its lines; each begins with a byte of its own.
+    pub lines: u64,
+    /// Entries of a line.
+    pub line: u64,
+    /// The first value at its place: itself, unless a sum is written over what is summed in.
+    pub place: usize,
 }
 
-/// The sizes of one network: its layers and its activations, in running order, and the moments
-/// at which activations are alive together.
+impl ValueSize {
+    /// Its bytes at `bits` for each entry.
+    pub fn bytes(&self, bits: u64) -> u64 {
+        self.lines * packed_bytes(self.line, bits)
+    }
+}
+
+/// The sizes of one network: its layers, its activations and its values, in running order, and
+/// the moments at which places are taken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizes {
     layers: Vec<LayerSize>,
-    activations: Vec<ActivationSize>,
+    activations: Vec<String>,
+    values: Vec<ValueSize>,
     moments: Vec<Vec<usize>>,
 }
 
 impl Sizes {
-    /// Sizes that fit together. Each entry of `moments` lists the activations alive at one step;
-    /// an activation in no moment does not count towards the peak.
+    /// Sizes that fit together. `activations` are names: of their values in the Model. Each entry
+    /// of `moments` lists the first values of the places that are taken at one step; a place in no
+    /// moment does not count towards the peak.
     ///
     /// # Errors
     /// `Mismatch` when an index is out of range or a network is too large to be one.
     pub fn new(
         layers: Vec<LayerSize>,
-        activations: Vec<ActivationSize>,
+        activations: Vec<String>,
+        values: Vec<ValueSize>,
         mut moments: Vec<Vec<usize>>,
     ) -> Result<Self> {
         let known = |a: &usize| *a < activations.len();
@@ -64,11 +79,18 @@ impl Sizes {
                 ));
             }
         }
+        let first = |v: &usize| values.get(*v).is_some_and(|value| value.place == *v);
+        for (i, value) in values.iter().enumerate() {
+            if !value.activation.iter().all(known) || !first(&value.place) {
+                let message = "has an activation or a place that does not exist";
+                return Err(mismatch(format!("value {i}"), message));
+            }
+        }
         for (i, moment) in moments.iter_mut().enumerate() {
             moment.sort_unstable();
             moment.dedup();
-            if !moment.iter().all(known) {
-                let message = "lists an activation that does not exist";
+            if !moment.iter().all(first) {
+                let message = "lists a place that does not exist";
                 return Err(mismatch(format!("moment {i}"), message));
             }
         }
@@ -78,7 +100,12 @@ impl Sizes {
         };
         if !within(layers.iter().map(|l| l.macs).collect())
             || !within(layers.iter().map(|l| l.weights).collect())
-            || !within(activations.iter().map(|a| a.elements).collect())
+            || !within(
+                values
+                    .iter()
+                    .map(|v| v.lines.saturating_mul(v.line))
+                    .collect(),
+            )
         {
             let message = format!("more than {LARGEST_TOTAL} weights, entries or MACs");
             return Err(mismatch("network".into(), &message));
@@ -86,6 +113,7 @@ impl Sizes {
         Ok(Self {
             layers,
             activations,
+            values,
             moments,
         })
     }
@@ -95,12 +123,22 @@ impl Sizes {
         &self.layers
     }
 
-    /// The activations, in running order.
-    pub fn activations(&self) -> &[ActivationSize] {
+    /// The names of the activations, in running order.
+    pub fn activations(&self) -> &[String] {
         &self.activations
     }
 
-    /// Which activations are alive at each step, by ascending index.
+    /// The values, in running order.
+    pub fn values(&self) -> &[ValueSize] {
+        &self.values
+    }
+
+    /// The values at the place that value `first` is the first at.
+    pub fn members(&self, first: usize) -> impl Iterator<Item = &ValueSize> {
+        self.values.iter().filter(move |v| v.place == first)
+    }
+
+    /// Which places are taken at each step: their first values, ascending.
     pub fn moments(&self) -> &[Vec<usize>] {
         &self.moments
     }
@@ -145,18 +183,25 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fit_are_errors() {
-        let one = || {
-            vec![ActivationSize {
-                name: "a".into(),
-                elements: 1,
-            }]
+        let value = |activation, place| ValueSize {
+            activation,
+            lines: 1,
+            line: 1,
+            place,
         };
-        let message = |layers, moments| Sizes::new(layers, one(), moments).unwrap_err().to_string();
-        assert!(message(vec![layer(1, 1)], vec![]).starts_with("layer l:"));
-        assert!(message(vec![], vec![vec![0], vec![7]]).starts_with("moment 1:"));
+        let new = |layers, values, moments| Sizes::new(layers, vec!["a".into()], values, moments);
+        let check = |layers, value, moments, expected: &str| {
+            let error = new(layers, vec![value], moments).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        };
+        check(vec![layer(1, 1)], value(Some(0), 0), vec![], "layer l:");
+        check(vec![], value(Some(1), 0), vec![], "value 0:");
+        check(vec![], value(None, 1), vec![], "value 0:");
+        check(vec![], value(None, 0), vec![vec![0], vec![7]], "moment 1:");
         let huge = vec![layer(0, u64::MAX), layer(0, u64::MAX)];
-        assert!(message(huge, vec![]).starts_with("network:"));
-        let sizes = Sizes::new(vec![layer(0, 9)], one(), vec![vec![0, 0]]).unwrap();
+        check(huge, value(None, 0), vec![], "network:");
+        let one = vec![value(Some(0), 0)];
+        let sizes = new(vec![layer(0, 9)], one, vec![vec![0, 0]]).unwrap();
         assert_eq!(sizes.moments(), [[0]]);
     }
 }

@@ -52,7 +52,7 @@ impl Table {
         let values = sizes
             .activations()
             .iter()
-            .map(|a| format!("activation {}", a.name));
+            .map(|a| format!("activation {a}"));
         if weights.len() != layers.len() || activations.len() != values.len() {
             let message = format!(
                 "expected {} layers and {} activations, got {} and {}",
@@ -191,7 +191,7 @@ fn check_choices(choices: &[Choice]) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{ActivationSize, LayerSize};
+    use crate::cost::{LayerSize, ValueSize};
 
     fn sizes() -> Sizes {
         let layer = LayerSize {
@@ -201,11 +201,13 @@ mod tests {
             input: 0,
             tie: None,
         };
-        let activation = ActivationSize {
-            name: "a".into(),
-            elements: 8,
+        let value = ValueSize {
+            activation: Some(0),
+            lines: 1,
+            line: 8,
+            place: 0,
         };
-        Sizes::new(vec![layer], vec![activation], vec![vec![0]]).unwrap()
+        Sizes::new(vec![layer], vec!["a".into()], vec![value], vec![vec![0]]).unwrap()
     }
 
     fn choices(of: &[(u8, f64)]) -> Vec<Choice> {

@@ -133,16 +133,30 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
                 code,
             }
         }
-        StageKind::Shuffle(chain) => {
-            let views = shuffle::views(model, chain);
-            let [from, to] =
-                [stage.inputs[0], stage.output].map(|v| memory_shape(&model.value(v).shape));
-            if views.is_empty() && from == to {
-                return None;
-            }
-            StepKind::Shuffle { views }
-        }
+        StageKind::Shuffle(_) if is_still(network, stage) => return None,
+        StageKind::Shuffle(chain) => StepKind::Shuffle {
+            views: shuffle::views(model, chain),
+        },
     })
+}
+
+/// Whether a stage leaves every code where it is, so that it is no step.
+pub(crate) fn is_still(network: &Network, stage: &Stage) -> bool {
+    let shape = |v: ValueId| memory_shape(&network.model.value(v).shape);
+    match &stage.kind {
+        StageKind::Shuffle(chain) => {
+            shuffle::views(&network.model, chain).is_empty()
+                && shape(stage.inputs[0]) == shape(stage.output)
+        }
+        StageKind::Layer(_)
+        | StageKind::Add(_)
+        | StageKind::Table(_)
+        | StageKind::AvgPool
+        | StageKind::Round
+        | StageKind::MaxPool
+        | StageKind::Concat
+        | StageKind::Pad => false,
+    }
 }
 
 /// The layer's numbers; a lone affine map makes its own.

@@ -45,6 +45,7 @@ fn program() -> Program {
             step("copy", copy(), 0, 2),
             step("fc", thirds(3), 2, 3),
         ],
+        packed: Vec::new(),
         output: 3,
         exits: vec![Exit {
             name: "early".into(),

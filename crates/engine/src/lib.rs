@@ -8,8 +8,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `program` (what a Program is), `check`, `flow` and `memory` (the
-//! arena), `network` and `strip` (how an image runs through), `session`; `exit` and `policy` say where and when it leaves.
+//! Read in this order: `program` (what a Program is), `check`, `flow` and `memory` (the arena),
+//! `network` (how an image runs through), `step`, `strip` (steps on packed values), `session`;
+//! `exit` and `policy` say where and when it leaves.
 
 mod check;
 mod confidence;

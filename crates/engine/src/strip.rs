@@ -105,7 +105,9 @@ impl Ready {
                 self.make_strip(y, inputs, [x, r], scratch, Target::Codes(made));
                 output.pack(isa, made, packed);
             }
-            target => self.make_strip(y, inputs, [x, r], scratch, target),
+            target @ (Target::Codes(_) | Target::Real(_)) => {
+                self.make_strip(y, inputs, [x, r], scratch, target);
+            }
         }
     }
 

@@ -138,12 +138,11 @@ impl PackedConv {
         self.kernel.part(i, n)
     }
 
-    /// Makes the entries `part` of the output, one of [`PackedConv::part`] or whole lines, in `scratch`,
-    /// which [`PackedConv::reserve`] has seen; they go to `target`. `input`, the lines
+    /// Makes the entries `part` of the output, one of [`PackedConv::part`] or whole lines, in
+    /// `scratch`, which [`PackedConv::reserve`] has seen; they go to `target`. `input`, the lines
     /// that `part` is made of at least, goes on for [`SLACK`](crate::SLACK) bytes of any content
-    /// after its codes. Where a residual sum is folded
-    /// into the epilogue, `residual` holds the codes of `part`; `None` where `target` does, which
-    /// they are then overwritten in.
+    /// after its codes. Where a residual sum is folded into the epilogue, `residual` holds the
+    /// codes of `part`; `None` where `target` does, and they are overwritten.
     pub fn run(
         &self,
         part: Range<usize>,

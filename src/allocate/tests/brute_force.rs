@@ -4,7 +4,7 @@ use exbit_kernels::Bits;
 
 use super::super::*;
 use crate::budget::{Limit, Resource};
-use crate::cost::{ActivationSize, Choice, Latency, LayerSize, Sizes};
+use crate::cost::{Choice, Latency, LayerSize, Sizes, ValueSize};
 
 /// A small linear congruential generator, so that a failing case has a seed.
 struct Random(u64);
@@ -53,16 +53,32 @@ fn table(random: &mut Random, layers: usize, activations: usize, choice_count: u
         },
         tie: (random.unit() < 0.5).then(|| random.below(2)),
     };
+    // Some values are written over an earlier one of their size.
+    let mut values: Vec<ValueSize> = Vec::new();
+    for activation in (0..activations).map(Some) {
+        let over = values.iter().find(|_| random.unit() < 0.3).cloned();
+        let new = || ValueSize {
+            activation,
+            lines: 1 + random.below(3) as u64,
+            line: size(random),
+            place: values.len(),
+        };
+        let value = over.map_or_else(new, |over| ValueSize { activation, ..over });
+        values.push(value);
+    }
+    let places: Vec<usize> = (0..activations).filter(|&v| values[v].place == v).collect();
     let sizes = Sizes::new(
         (0..layers).map(|l| layer(random, l)).collect(),
+        (0..activations).map(|j| format!("value{j}")).collect(),
+        values,
         (0..activations)
-            .map(|j| ActivationSize {
-                name: format!("value{j}"),
-                elements: size(random),
+            .map(|j| {
+                places
+                    .iter()
+                    .copied()
+                    .filter(|&p| p <= j && random.unit() < 0.7)
+                    .collect()
             })
-            .collect(),
-        (0..activations)
-            .map(|j| (0..=j).filter(|_| random.unit() < 0.7).collect())
             .collect(),
     );
     let weights: Vec<_> = (0..layers).map(|_| choices(random, choice_count)).collect();

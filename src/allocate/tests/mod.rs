@@ -6,7 +6,7 @@ use exbit_kernels::Bits;
 
 use super::*;
 use crate::budget::Resource;
-use crate::cost::{ActivationSize, Choice, LayerSize, Sizes};
+use crate::cost::{Choice, LayerSize, Sizes, ValueSize};
 
 /// Layers of 1000 weights and 1000 MACs whose losses fall by 4 a bit, from `scales[l]`.
 fn chain(scales: &[f64]) -> Table {
@@ -18,14 +18,16 @@ fn chain(scales: &[f64]) -> Table {
         tie: Some(0),
     };
     let layers = (0..scales.len()).map(layer).collect();
-    let activations = (0..scales.len())
-        .map(|j| ActivationSize {
-            name: format!("value{j}"),
-            elements: 100,
-        })
-        .collect();
+    let activations = (0..scales.len()).map(|j| format!("value{j}")).collect();
+    let value = |j: usize| ValueSize {
+        activation: Some(j),
+        lines: 1,
+        line: 100,
+        place: j,
+    };
+    let values = (0..scales.len()).map(value).collect();
     let moments = (0..scales.len()).map(|j| vec![j]).collect();
-    let sizes = Sizes::new(layers, activations, moments).unwrap();
+    let sizes = Sizes::new(layers, activations, values, moments).unwrap();
     let falling = |scale: f64, of: &[u8]| -> Vec<Choice> {
         let choice = |&b: &u8| {
             let loss = scale * 4f64.powf(-f64::from(b));

@@ -26,6 +26,10 @@ struct Json<'a> {
     #[serde(flatten)]
     totals: &'a Totals,
     arena_bytes: Option<usize>,
+    /// Of the arena, what steps work in.
+    working_bytes: Option<usize>,
+    /// Values whose codes lie packed.
+    packed_values: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     runs: Option<Runs>,
     peak_at: Option<&'a str>,
@@ -98,6 +102,8 @@ pub(crate) fn run(args: &Inspect) -> Result<Answer, Failure> {
         output: &survey.output,
         totals: &survey.totals,
         arena_bytes: session.as_ref().map(Session::arena_bytes),
+        working_bytes: session.as_ref().map(Session::working_bytes),
+        packed_values: program.map_or(0, |p| p.packed.len()),
         runs: session
             .as_ref()
             .and_then(|session| Runs::of(session, &survey)),
@@ -202,9 +208,15 @@ fn sums(json: &Json, survey: &Survey) -> String {
     let mean = mean.map_or(String::new(), |mean| {
         format!(", mean {mean:.2} bits: {}", shares(&survey.rows))
     });
-    let arena = json
-        .arena_bytes
-        .map_or(String::new(), |b| format!(", arena {}", bytes(b as u64)));
+    let arena = json.arena_bytes.zip(json.working_bytes);
+    let arena = arena.map_or(String::new(), |(all, working)| {
+        let [values, working] = [all - working, working].map(|b| bytes(b as u64));
+        format!(", arena {values} and {working} to work in")
+    });
+    let packed = match json.packed_values {
+        0 => String::new(),
+        n => format!(" ({n} values packed)"),
+    };
     let without = match json.policy {
         Some(_) => ", to the end without exits",
         None => "",
@@ -217,7 +229,7 @@ fn sums(json: &Json, survey: &Survey) -> String {
         ),
         format!("weights {}{mean}", bytes(totals.weight_bytes)),
         format!(
-            "activations {} at the peak, {} in all{arena}",
+            "activations {} at the peak{packed}, {} in all{arena}",
             bytes(totals.activation_bytes_peak),
             bytes(totals.activation_bytes_sum)
         ),

@@ -1,13 +1,19 @@
 //! The rows of a float network.
 
+use exbit_engine::{Flow, FlowStep};
 use exbit_model::{Model, Node, NodeId, Op, ValueId, Window};
 
-use super::{FLOAT, Flow, Row, Survey, finish, packed, window_text};
+use super::{FLOAT, Row, Survey, finish, packed, window_text};
 
 /// The rows of `model`: each node with those behind it that only change its result in place.
 pub(crate) fn of_model(model: &Model) -> Survey {
     let mut taken = vec![false; model.nodes().len()];
-    let (mut rows, mut flows) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
+    let mut flow = Flow {
+        values: model.values().len(),
+        steps: Vec::new(),
+        output: model.output().0,
+    };
     for (i, node) in model.nodes().iter().enumerate() {
         if std::mem::replace(&mut taken[i], true) {
             continue;
@@ -25,16 +31,23 @@ pub(crate) fn of_model(model: &Model) -> Survey {
             }
         }
         let inputs = node.inputs.iter().map(|v| v.0).collect();
-        flows.push(Flow {
+        flow.steps.push(FlowStep {
             inputs,
             output: output.0,
+            over: Vec::new(),
         });
         rows.push(row);
     }
     let bytes = |v: &exbit_model::Value| packed(v.len() as u64, FLOAT);
-    let value_bytes: Vec<u64> = model.values().iter().map(bytes).collect();
+    let bytes = |v: usize| bytes(model.value(ValueId(v)));
+    let places = flow.places();
+    // Values inside a row are not alive at any.
+    let named = |v: &usize| *v == 0 || flow.steps.iter().any(|s| s.output == *v);
+    let load = |moment: usize| places.alive(moment).filter(named).map(bytes).sum();
+    let live_bytes: Vec<u64> = (0..=flow.steps.len()).map(load).collect();
+    let sum = (0..flow.values).filter(named).map(bytes).sum();
     let shapes = [model.input(), model.output()].map(|v| model.value(v).shape.clone());
-    finish(rows, &flows, &value_bytes, model.output().0, shapes)
+    finish(rows, &live_bytes, sum, shapes)
 }
 
 fn row(model: &Model, id: NodeId, node: &Node) -> Row {

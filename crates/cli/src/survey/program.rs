@@ -3,7 +3,7 @@
 use exbit::cost::work_to_exits;
 use exbit_engine::{Activation, Format, Policy, Program, Step, StepKind, Value};
 
-use super::{FLOAT, Flow, Row, Survey, finish, packed, window_text};
+use super::{FLOAT, Row, Survey, finish, packed, window_text};
 
 /// The rows of `program`, which has passed its check: its steps. MACs and BOPs in all are those of
 /// an image that goes to the end where there are no exits.
@@ -13,15 +13,9 @@ pub(crate) fn of_program(program: &Program) -> Survey {
         .iter()
         .map(|step| row(program, step))
         .collect();
-    let flow = |s: &Step| Flow {
-        inputs: s.inputs.clone(),
-        output: s.output,
-    };
-    let flows: Vec<Flow> = program.steps.iter().map(flow).collect();
-    let bytes = |v: &Value| packed(v.len() as u64, bits(v));
-    let value_bytes: Vec<u64> = program.values.iter().map(bytes).collect();
     let shapes = [0, program.output].map(|v| shape(&program.values[v]));
-    let mut survey = finish(rows, &flows, &value_bytes, program.output, shapes);
+    let sum = program.activation_bytes().sum;
+    let mut survey = finish(rows, &program.live_bytes(), sum, shapes);
     // Heads of exits are weights and memory, but no part of the work to the end.
     let totals = &mut survey.totals;
     if let Some(full) = work_to_exits(program, &Policy::Never).last() {
