@@ -20,22 +20,19 @@ pub(crate) struct Crew<'a> {
 pub(crate) struct Desk {
     /// That of the kernels.
     pub(crate) scratch: Scratch,
-    /// Lines of packed values, a byte for each code: of what a step reads, of what it sums in, and
-    /// of what it makes.
-    pub(crate) lines: [Vec<u8>; 3],
+    /// Lines of packed values, a byte for each code.
+    pub(crate) lines: Vec<u8>,
 }
 
 impl Desk {
-    /// Grows what holds packed lines to `lens` codes.
-    pub(crate) fn reserve(&mut self, lens: [usize; 3]) {
-        for (lines, len) in self.lines.iter_mut().zip(lens) {
-            lines.resize(lines.len().max(len), 0);
-        }
+    /// Grows what holds packed lines to `len` codes.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        self.lines.resize(self.lines.len().max(len), 0);
     }
 
     /// Its size in bytes.
     pub(crate) fn len_bytes(&self) -> usize {
-        self.scratch.len_bytes() + self.lines.iter().map(Vec::len).sum::<usize>()
+        self.scratch.len_bytes() + self.lines.len()
     }
 }
 

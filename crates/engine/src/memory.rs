@@ -7,7 +7,8 @@
 //!
 //! Offsets are best-fit, largest value first (Pisarchyk and Lee, "Efficient Memory Management for
 //! Deep Neural Net Inference", 2020): each value goes into the smallest gap that fits among the
-//! values already placed that live at the same time.
+//! values already placed that live at the same time. We place them longest life first too, and take
+//! the shorter arena.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -200,13 +201,32 @@ fn flow(program: &Program) -> Flow {
 
 /// A place for every value, and the length of the whole arena. `sizes` are in bytes.
 fn place(sizes: &[usize], lives: &[RangeInclusive<usize>]) -> (Vec<Range<usize>>, usize) {
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&v| std::cmp::Reverse(sizes[v]));
+    let long = |v: usize| lives[v].end() - lives[v].start();
+    let order = |key: &dyn Fn(usize) -> (usize, usize)| {
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|&v| std::cmp::Reverse(key(v)));
+        order
+    };
+    let largest = place_in(&order(&|v| (sizes[v], long(v))), sizes, lives);
+    let longest = place_in(&order(&|v| (long(v), sizes[v])), sizes, lives);
+    if longest.1 < largest.1 {
+        longest
+    } else {
+        largest
+    }
+}
+
+/// [`place`], one value after another in an order.
+fn place_in(
+    order: &[usize],
+    sizes: &[usize],
+    lives: &[RangeInclusive<usize>],
+) -> (Vec<Range<usize>>, usize) {
     let mut places = vec![0..0; sizes.len()];
     // Values placed so far, by where they start.
     let mut placed: Vec<usize> = Vec::with_capacity(sizes.len());
     let mut total = 0;
-    for v in order {
+    for &v in order {
         let start = best_fit(sizes[v], &lives[v], &placed, &places, lives);
         places[v] = start..start + sizes[v];
         total = total.max(places[v].end);

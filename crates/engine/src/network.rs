@@ -184,7 +184,7 @@ impl Network {
     /// Grows `desk` to what filling the input takes.
     pub(crate) fn reserve(&self, desk: &mut Desk) {
         if self.first.is_packed() {
-            desk.reserve([self.first.line, 0, 0]);
+            desk.reserve(self.first.line);
         }
     }
 
@@ -194,7 +194,7 @@ impl Network {
         let codes = &mut arena[first.codes()];
         if first.is_packed() {
             let codes = codes.chunks_exact_mut(first.line_bytes());
-            let line = &mut crew.desks[0].lines[0][..first.line];
+            let line = &mut crew.desks[0].lines[..first.line];
             for (pixels, codes) in pixels.chunks_exact(first.line).zip(codes) {
                 pixels::look_up(isa, &self.pixels, pixels, line);
                 narrow(isa, first.width, line, codes);

@@ -9,6 +9,7 @@ use exbit_kernels::{
 use crate::check::{conv_shape, epilogue};
 use crate::crew::{Crew, Desk};
 use crate::memory::Place;
+use crate::strip::Cut;
 use crate::{Program, Step, StepKind, Value};
 
 /// A step, ready to run on the values of an arena.
@@ -20,8 +21,8 @@ pub(crate) struct Ready {
     pub(crate) output: Place,
     /// Whether it makes codes.
     pub(crate) has_codes: bool,
-    /// Lines of output made at a time, where some of its values lie packed.
-    pub(crate) strip: Option<usize>,
+    /// How it is cut into strips, where the Program has to do with little memory.
+    pub(crate) cut: Option<Cut>,
     /// What each thread makes of the output, where they share it: entries, or lines of strips.
     pub(crate) parts: Vec<Range<usize>>,
 }
@@ -78,9 +79,11 @@ impl Ready {
             inputs: step.inputs.iter().map(|&v| places[v].clone()).collect(),
             output: places[step.output].clone(),
             has_codes: output.grid().is_some(),
-            strip: None,
+            cut: None,
         };
-        ready.cut_strips();
+        if !program.packed.is_empty() {
+            ready.cut();
+        }
         ready
     }
 
@@ -126,18 +129,17 @@ impl Ready {
 
     /// Grows `desk` to what a run takes.
     pub(crate) fn reserve(&self, desk: &mut Desk) {
-        if let Kernel::Conv(conv) = &self.kernel {
-            conv.reserve(self.strip.unwrap_or(self.output.lines), &mut desk.scratch);
-        }
-        if let Some(lines) = self.strip {
-            desk.reserve(self.lens(lines));
+        match (&self.cut, &self.kernel) {
+            (Some(cut), _) => self.reserve_cut(cut, desk),
+            (None, Kernel::Conv(conv)) => conv.reserve(self.output.lines, &mut desk.scratch),
+            (None, _) => {}
         }
     }
 
     /// Runs it on the values in `arena`; a real output goes to `answer`.
     pub(crate) fn run(&self, arena: &mut [u8], crew: &mut Crew<'_>, answer: &mut [f32]) {
-        if let Some(lines) = self.strip {
-            return self.run_strips(lines, arena, crew, answer);
+        if let Some(cut) = &self.cut {
+            return self.run_cut(cut, arena, crew, answer);
         }
         if let Kernel::Concat(parts, channels) = &self.kernel {
             return self.concat(parts, *channels, arena);

@@ -1,70 +1,111 @@
-//! Steps on values that lie packed: a few lines of output at a time, for which a thread unpacks the
-//! lines that it reads and packs those that it makes, at a desk of its own.
+//! Steps of a Program that has to do with little memory, because some of its values lie packed: a
+//! few lines of output at a time, for which a thread unpacks the lines that it reads and packs those
+//! that it makes, at a desk of its own.
 
 use std::ops::Range;
 
-use exbit_kernels::{Isa, SLACK, Scratch, Source, Target, code_at, concat_part, narrow, widen};
+use exbit_kernels::{
+    Isa, SLACK, Scratch, Source, Target, Window, code_at, concat_part, narrow, widen,
+};
 
 use crate::crew::{Crew, Desk};
 use crate::memory::Place;
 use crate::step::{Kernel, Ready};
 
-/// What the lines of a strip take at most, unless one line takes more: a part of an L1 cache, and
+/// What a strip takes at a desk at most, unless one line takes more: a part of an L1 cache, and
 /// little beside the values of all but the smallest networks.
-const STRIP_BYTES: usize = 8 * 1024;
+const DESK_BYTES: usize = 8 * 1024;
+
+/// How a step is cut.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// Lines of output made at a time.
+    lines: usize,
+    /// The codes that a desk holds meanwhile: of what is made, of what is summed in, of what is
+    /// read.
+    lens: [usize; 3],
+}
 
 impl Ready {
-    /// Cuts the step into strips, where some of its values lie packed.
-    pub(crate) fn cut_strips(&mut self) {
-        if !self
-            .inputs
-            .iter()
-            .chain([&self.output])
-            .any(Place::is_packed)
-        {
-            return;
-        }
+    /// Cuts the step into strips.
+    pub(crate) fn cut(&mut self) {
         let height = self.output.lines;
-        let fits = |n: &usize| self.lens(*n).iter().sum::<usize>() <= STRIP_BYTES;
-        self.strip = Some((1..=height).take_while(fits).last().unwrap_or(1));
+        let fits = |n: &usize| {
+            let mut desk = Desk::default();
+            self.reserve_cut(&self.cut_at(*n), &mut desk);
+            desk.len_bytes() <= DESK_BYTES
+        };
+        let lines = (1..=height).take_while(fits).last().unwrap_or(1);
+        self.cut = Some(self.cut_at(lines));
         let n = self.parts.len().min(height);
         self.parts = (0..n)
             .map(|i| i * height / n..(i + 1) * height / n)
             .collect();
     }
 
-    /// The codes that a desk has to hold for a strip of `lines`: of what it reads, of what it sums
-    /// in and of what it makes.
-    pub(crate) fn lens(&self, lines: usize) -> [usize; 3] {
+    fn cut_at(&self, lines: usize) -> Cut {
         let held = |place: &Place, lines: usize| match place.is_packed() {
-            true => lines * place.line + SLACK,
+            true => lines * place.line,
             false => 0,
         };
         let made = match self.has_codes {
             true => held(&self.output, lines),
             false => 0,
         };
-        if let Kernel::Concat(..) = self.kernel {
-            let widest = self.inputs.iter().map(|x| x.line).max().unwrap_or(0);
-            return [lines * widest, 0, made];
-        }
         let (x, second) = (&self.inputs[0], self.inputs.get(1));
-        let reads = strips(0..self.output.lines, lines).map(|y| self.kernel.reads(y, x.lines));
-        let most = reads.map(|lines| lines.len()).max().unwrap_or(0);
-        [held(x, most), second.map_or(0, |r| held(r, lines)), made]
+        let lens = match &self.kernel {
+            // One input after another, packed or not.
+            Kernel::Concat(..) => {
+                let widest = self.inputs.iter().map(|x| x.line).max().unwrap_or(0);
+                [made, 0, lines * widest]
+            }
+            // From anywhere: of all, or one by one from where they lie.
+            Kernel::Shuffle(_) => {
+                let all = held(x, x.lines);
+                [made, 0, if all <= DESK_BYTES { all } else { 0 }]
+            }
+            Kernel::Conv(_)
+            | Kernel::MaxPool { .. }
+            | Kernel::AvgPool { .. }
+            | Kernel::Add(_)
+            | Kernel::Table(_)
+            | Kernel::Pad { .. } => {
+                let reads = self.kernel.window().map_or(lines, |w| w.span(lines));
+                let second = second.map_or(0, |r| held(r, lines));
+                [made, second, held(x, reads.min(x.lines))]
+            }
+        };
+        Cut { lines, lens }
     }
 
-    /// [`Ready::run`], `lines` lines of output at a time.
-    pub(crate) fn run_strips(
+    /// Grows `desk` to what `cut` takes.
+    pub(crate) fn reserve_cut(&self, cut: &Cut, desk: &mut Desk) {
+        if let Kernel::Conv(conv) = &self.kernel {
+            conv.reserve(cut.lines, &mut desk.scratch);
+        }
+        match cut.lens.iter().sum() {
+            0 => {}
+            len => desk.reserve(len + SLACK),
+        }
+    }
+
+    /// [`Ready::run`], some lines of output at a time.
+    pub(crate) fn run_cut(
         &self,
-        lines: usize,
+        cut: &Cut,
         arena: &mut [u8],
         crew: &mut Crew<'_>,
         answer: &mut [f32],
     ) {
         if let Kernel::Concat(parts, channels) = &self.kernel {
-            for y in strips(0..self.output.lines, lines) {
-                self.concat_strip(parts, *channels, y, arena, &mut crew.desks[0]);
+            for y in strips(0..self.output.lines, cut.lines) {
+                self.concat_strip(
+                    parts,
+                    *channels,
+                    y,
+                    arena,
+                    cut.split(&mut crew.desks[0].lines),
+                );
             }
             return;
         }
@@ -76,10 +117,11 @@ impl Ready {
         let target = y.map_or(Target::Real(answer), Target::Codes);
         crew.share(&self.parts, unit, target, |part, desk, target| {
             let mut rest = target;
-            for y in strips(part, lines) {
+            for y in strips(part, cut.lines) {
                 let (own, others) = rest.split_at(y.len() * unit);
                 rest = others;
-                self.strip(y, inputs, desk, own);
+                let rooms = cut.split(&mut desk.lines);
+                self.strip(y, inputs, rooms, &mut desk.scratch, own);
             }
         });
     }
@@ -89,12 +131,11 @@ impl Ready {
         &self,
         y: Range<usize>,
         inputs: [Option<&[u8]>; 2],
-        desk: &mut Desk,
+        [made, r, x]: [&mut [u8]; 3],
+        scratch: &mut Scratch,
         target: Target<'_>,
     ) {
         let (isa, output) = (self.isa, &self.output);
-        let Desk { scratch, lines } = desk;
-        let [x, r, made] = lines.each_mut();
         match target {
             Target::Codes(packed) if output.is_packed() => {
                 let made = &mut made[..y.len() * output.line];
@@ -116,19 +157,19 @@ impl Ready {
         &self,
         y: Range<usize>,
         inputs: [Option<&[u8]>; 2],
-        [x, r]: [&mut Vec<u8>; 2],
+        [x, r]: [&mut [u8]; 2],
         scratch: &mut Scratch,
         mut target: Target<'_>,
     ) {
         let part = y.start * self.output.line..y.end * self.output.line;
+        let from = &self.inputs[0];
         if let (Kernel::Shuffle(table), Target::Codes(made), Some(codes)) =
             (&self.kernel, &mut target, inputs[0])
+            && from.is_packed()
+            && x.len() < from.lines * from.line
         {
-            // From anywhere, code by code.
-            let from = table[part].iter().map(|&at| at as usize);
-            made.iter_mut()
-                .zip(from)
-                .for_each(|(made, at)| *made = self.inputs[0].code(codes, at));
+            let table = made.iter_mut().zip(&table[part]);
+            table.for_each(|(made, &at)| *made = from.code(codes, at as usize));
             return;
         }
         let reads = self.kernel.reads(y.clone(), self.inputs[0].lines);
@@ -144,7 +185,7 @@ impl Ready {
         i: usize,
         codes: Option<&'a [u8]>,
         lines: Range<usize>,
-        room: &'a mut Vec<u8>,
+        room: &'a mut [u8],
     ) -> Option<Source<'a>> {
         let (codes, place) = (codes?, &self.inputs[i]);
         if !place.is_packed() {
@@ -162,10 +203,9 @@ impl Ready {
         channels: usize,
         y: Range<usize>,
         arena: &mut [u8],
-        desk: &mut Desk,
+        [made, _, x]: [&mut [u8]; 3],
     ) {
         let (isa, output) = (self.isa, &self.output);
-        let [x, _, made] = desk.lines.each_mut();
         let (start, line) = (output.range.start, output.line_bytes());
         let bytes = start + y.start * line..start + y.end * line;
         let mut first = 0;
@@ -185,21 +225,40 @@ impl Ready {
     }
 }
 
+impl Cut {
+    /// The rooms of its lengths in `lines`, the last with all that is left.
+    fn split<'a>(&self, lines: &'a mut [u8]) -> [&'a mut [u8]; 3] {
+        let [made, second, _] = self.lens;
+        let (made, rest) = lines.split_at_mut(made);
+        let (second, rest) = rest.split_at_mut(second);
+        [made, second, rest]
+    }
+}
+
 impl Kernel {
+    /// The window that it slides, where it has one.
+    fn window(&self) -> Option<&Window> {
+        match self {
+            Kernel::Conv(conv) => Some(conv.window()),
+            Kernel::MaxPool { window, .. } | Kernel::AvgPool { window, .. } => Some(window),
+            Kernel::Add(_)
+            | Kernel::Concat(..)
+            | Kernel::Table(_)
+            | Kernel::Pad { .. }
+            | Kernel::Shuffle(_) => None,
+        }
+    }
+
     /// The lines, of `height`, that the lines `y` of output are made of.
     fn reads(&self, y: Range<usize>, height: usize) -> Range<usize> {
-        match self {
-            Kernel::Conv(conv) => conv.lines(y),
-            Kernel::MaxPool { window, .. } | Kernel::AvgPool { window, .. } => {
-                window.lines(y, height)
-            }
-            Kernel::Add(_) | Kernel::Concat(..) | Kernel::Table(_) => y,
-            Kernel::Pad { corner, .. } => {
+        match (self, self.window()) {
+            (_, Some(window)) => window.lines(y, height),
+            (Kernel::Pad { corner, .. }, None) => {
                 let [start, end] = [y.start, y.end].map(|y| y.saturating_sub(corner[0]));
                 start.min(height)..end.min(height)
             }
-            // Not by lines.
-            Kernel::Shuffle(_) => 0..0,
+            (Kernel::Shuffle(_), None) => 0..height,
+            (_, None) => y,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod random;
 
-use exbit_engine::{ErrorKind, Program, Session};
+use exbit_engine::{Bits, ErrorKind, Format, Grid, Program, Session, StepKind};
 use random::Random;
 
 fn programs(count: u64) -> impl Iterator<Item = (u64, Random, Program)> {
@@ -34,11 +34,11 @@ fn every_instruction_set_gives_the_codes_of_the_definition() {
                     "seed {seed}, {isa}, value {v}"
                 );
             }
-            assert_eq!(bits(&other), bits(&answer), "seed {seed}, {isa}");
+            assert_eq!(bits_of(&other), bits_of(&answer), "seed {seed}, {isa}");
             let mut sharing = Session::with_isa(&program, isa).unwrap();
             assert_eq!(
-                bits(sharing.run(&pixels).unwrap()),
-                bits(&answer),
+                bits_of(sharing.run(&pixels).unwrap()),
+                bits_of(&answer),
                 "seed {seed}, {isa}"
             );
             assert!(sharing.codes(0).is_none());
@@ -61,17 +61,53 @@ fn packed_values_change_no_answer() {
     for (seed, mut random, program) in programs(400) {
         let mut bytes = Session::new(&program, 1).unwrap();
         let pixels = random.pixels(bytes.input_len());
-        let answer = bits(bytes.run(&pixels).unwrap());
+        let answer = bits_of(bytes.run(&pixels).unwrap());
         for packed in packed(&program, &mut random) {
             for isa in exbit_engine::present_isas() {
                 let mut session = Session::with_isa(&packed, isa).unwrap();
-                let found = bits(session.run(&pixels).unwrap());
+                let found = bits_of(session.run(&pixels).unwrap());
                 assert_eq!(found, answer, "seed {seed}, {isa}");
             }
             let mut shared = Session::new(&packed, 3).unwrap();
-            let found = bits(shared.run(&pixels).unwrap());
+            let found = bits_of(shared.run(&pixels).unwrap());
             assert_eq!(found, answer, "seed {seed}, 3 threads");
         }
+    }
+}
+
+#[test]
+fn a_packed_value_that_no_desk_holds_is_shuffled_code_by_code() {
+    let mut random = Random::new(5);
+    let mut program = random::program(&mut random, 1);
+    let (value, mut moved) = (program.values[0].clone(), program.values[0].clone());
+    program.values = vec![value];
+    program.values[0].shape = [90, 101, 1];
+    moved.shape = [101, 90, 1];
+    program.values.push(moved);
+    program.steps.truncate(1);
+    program.steps[0].kind = StepKind::Shuffle {
+        views: vec![(vec![90, 101], vec![1, 0])],
+    };
+    program.steps[0].inputs = vec![0];
+    (program.steps[0].output, program.output) = (1, 1);
+    program.input.scale.truncate(1);
+    program.input.shift.truncate(1);
+    for bits in (1..=8).filter_map(Bits::new) {
+        for value in &mut program.values {
+            let scale = 1.0 / 32.0;
+            value.format = Format::Codes(Grid {
+                bits,
+                scale,
+                zero: 0,
+            });
+        }
+        program.packed.clear();
+        let pixels = random.pixels(90 * 101);
+        let mut session = Session::new(&program, 1).unwrap();
+        let answer = bits_of(session.run(&pixels).unwrap());
+        program.packed = vec![0, 1];
+        let mut packed = Session::new(&program, 1).unwrap();
+        assert_eq!(bits_of(packed.run(&pixels).unwrap()), answer, "{bits} bits");
     }
 }
 
@@ -108,11 +144,15 @@ fn a_batch_is_its_images_on_any_number_of_threads() {
             let mut session = Session::new(&program, threads).unwrap();
             for _ in 0..2 {
                 let batch = session.run_batch(&pixels, count).unwrap();
-                assert_eq!(bits(batch), bits(&single), "seed {seed}, {threads} threads");
+                assert_eq!(
+                    bits_of(batch),
+                    bits_of(&single),
+                    "seed {seed}, {threads} threads"
+                );
             }
             if let Some(image) = pixels.chunks(one.input_len()).next() {
-                let first = bits(&single[..one.answer_len()]);
-                assert_eq!(bits(session.run(image).unwrap()), first, "seed {seed}");
+                let first = bits_of(&single[..one.answer_len()]);
+                assert_eq!(bits_of(session.run(image).unwrap()), first, "seed {seed}");
             }
         }
         assert!(one.run_batch(&pixels, count + 1).is_err());
@@ -128,8 +168,8 @@ fn an_opened_file_answers_as_its_program() {
         let mut session = Session::new(&program, 2).unwrap();
         assert_eq!(opened.weight_bytes(), session.weight_bytes());
         let pixels = Random::new(seed).pixels(session.input_len());
-        let answer = bits(session.run(&pixels).unwrap());
-        assert_eq!(bits(opened.run(&pixels).unwrap()), answer, "seed {seed}");
+        let answer = bits_of(session.run(&pixels).unwrap());
+        assert_eq!(bits_of(opened.run(&pixels).unwrap()), answer, "seed {seed}");
     }
     std::fs::remove_file(&path).unwrap();
 }
@@ -171,6 +211,6 @@ fn instructions_that_are_not_there_are_an_error() {
     assert!(error.to_string().contains("scalar"), "{error}");
 }
 
-fn bits(numbers: &[f32]) -> Vec<u32> {
+fn bits_of(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|v| v.to_bits()).collect()
 }

@@ -17,7 +17,7 @@ use crate::micro::Micro;
 use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{Avx2, Avx512Vnni, AvxVnni, Ones};
-use crate::{ConvShape, Epilogue, Grid, Isa, Source, Target, scalar};
+use crate::{ConvShape, Epilogue, Grid, Isa, Source, Target, Window, scalar};
 
 /// A convolution, ready to run.
 #[derive(Clone, Debug)]
@@ -113,9 +113,9 @@ impl PackedConv {
         self.kernel.name()
     }
 
-    /// The lines of input that the lines `outputs`, one at least, are made of.
-    pub fn lines(&self, outputs: Range<usize>) -> Range<usize> {
-        self.shape.window.lines(outputs, self.shape.input[0])
+    /// Its geometry.
+    pub fn window(&self) -> &Window {
+        &self.shape.window
     }
 
     /// Multiply-accumulates of one image.

@@ -4,7 +4,7 @@
 use crate::conv::Scratch;
 use crate::lookup::Sums;
 use crate::micro::Micro;
-use crate::{ConvShape, SLACK, Source};
+use crate::{ConvShape, SLACK, Source, Window};
 
 /// The most pixels made from one batch of lines, but that a line is never cut.
 const PIXELS: usize = 1024;
@@ -81,9 +81,7 @@ pub(crate) struct Lines {
     pub(crate) len: usize,
     /// Lines of output made at a time.
     pub(crate) outputs: usize,
-    /// Lines of input from one line of output to the next, and those that make one.
-    stride: usize,
-    span: usize,
+    window: Window,
 }
 
 impl Lines {
@@ -94,8 +92,7 @@ impl Lines {
         let copied = window.pads != [0; 4] || L::in_place(&[]).is_none();
         let len = (left + w + right) * channels / L::CODES;
         let height = shape.output[0];
-        let span = (window.kernel[0] - 1) * window.dilation[0] + 1;
-        let inputs = |outputs: usize| (outputs - 1) * window.stride[0] + span;
+        let inputs = |outputs: usize| window.span(outputs);
         // Read in place, the lines made at a time are only as many as need one table of places.
         let fits = |n: &usize| {
             let bytes = inputs(*n) * len * size_of::<L>();
@@ -108,14 +105,8 @@ impl Lines {
             copied,
             len,
             outputs,
-            stride: window.stride[0],
-            span,
+            window,
         }
-    }
-
-    /// Lines of input that make `outputs` lines of output.
-    fn inputs(&self, outputs: usize) -> usize {
-        (outputs - 1) * self.stride + self.span
     }
 
     /// The codes from line `y` on, the margin counted, where they can be read as they lie.
@@ -128,7 +119,7 @@ impl Lines {
     pub(crate) fn reserve<L: Lane>(&self, outputs: usize, scratch: &mut Scratch) {
         if self.copied {
             let held = L::scratch(scratch);
-            let needed = self.inputs(self.outputs.min(outputs)) * self.len + SLACK;
+            let needed = self.window.span(self.outputs.min(outputs)) * self.len + SLACK;
             held.resize(held.len().max(needed), L::default());
         }
     }
@@ -150,7 +141,7 @@ impl Lines {
         let (zero, lanes) = (micro.lane([zero; 4]), channels / M::Lane::CODES);
         for (line, y) in copy
             .chunks_exact_mut(self.len)
-            .zip(y..y + self.inputs(outputs))
+            .zip(y..y + self.window.span(outputs))
         {
             match y.checked_sub(top).filter(|&y| y < h) {
                 None => line.fill(zero),

@@ -60,9 +60,13 @@ impl Window {
     /// The lines of an input of `height` that the lines `outputs`, one at least, are made of.
     pub fn lines(&self, outputs: Range<usize>, height: usize) -> Range<usize> {
         let inside = |line: usize| line.saturating_sub(self.pads[0]).min(height);
-        let start = inside(outputs.start * self.stride[0]);
-        let span = (self.kernel[0] - 1) * self.dilation[0] + 1;
-        start..inside((outputs.end - 1) * self.stride[0] + span).max(start)
+        let start = outputs.start * self.stride[0];
+        inside(start)..inside(start + self.span(outputs.len()))
+    }
+
+    /// How many lines, those outside the input counted, make `outputs` lines, one at least.
+    pub fn span(&self, outputs: usize) -> usize {
+        (outputs - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
     }
 
     /// The input position along `axis` that tap `tap` of output `o` reads; the tap lies inside.
