@@ -151,6 +151,19 @@ impl<'a> Simulator<'a> {
                 let fill = grid(stage.inputs[0]).code(pad.value);
                 Outcome::Codes(padded(pad, shape, x[0], fill))
             }
+            StageKind::PadChannels { before, value } => {
+                let fill = grid(stage.inputs[0]).code(*value);
+                let image = shape.iter().product::<usize>();
+                let plane = image / shape[0];
+                let before = vec![fill; before * plane];
+                let len = model.value(stage.output).len();
+                let padded = x[0].chunks_exact(image).flat_map(|x| {
+                    let mut y = [&before[..], x].concat();
+                    y.resize(len, fill);
+                    y
+                });
+                Outcome::Codes(padded.collect())
+            }
             StageKind::Shuffle(chain) => {
                 let transposed = |x: Vec<u8>, id: &NodeId| transpose(model, *id, x, images);
                 Outcome::Codes(chain.iter().fold(x[0].to_vec(), transposed))

@@ -78,6 +78,7 @@ fn flow(network: &Network) -> (Flow, Vec<ValueId>) {
             | StageKind::MaxPool
             | StageKind::Concat
             | StageKind::Pad
+            | StageKind::PadChannels { .. }
             | StageKind::Shuffle(_) => &[],
         };
         flow.steps.push(FlowStep {
@@ -110,6 +111,7 @@ fn ties(network: &Network) -> Vec<Option<usize>> {
             | StageKind::MaxPool
             | StageKind::Concat
             | StageKind::Pad
+            | StageKind::PadChannels { .. }
             | StageKind::Shuffle(_) => continue,
         };
         let tie = next;

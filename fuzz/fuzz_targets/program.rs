@@ -41,6 +41,7 @@ fn is_small(program: &Program) -> bool {
             | StepKind::Concat
             | StepKind::Table { .. }
             | StepKind::Pad { .. }
+            | StepKind::PadChannels { .. }
             | StepKind::Shuffle { .. } => 1,
         };
         entries.saturating_mul(taps)

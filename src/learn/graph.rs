@@ -245,7 +245,10 @@ fn places(network: &Network) -> Places {
         let moves = |kind: &StageKind| {
             matches!(
                 kind,
-                StageKind::MaxPool | StageKind::Pad | StageKind::Shuffle(_)
+                StageKind::MaxPool
+                    | StageKind::Pad
+                    | StageKind::PadChannels { .. }
+                    | StageKind::Shuffle(_)
             )
         };
         let readers: Vec<(NodeId, bool)> = network

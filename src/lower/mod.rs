@@ -133,6 +133,10 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
                 code,
             }
         }
+        StageKind::PadChannels { before, value } => StepKind::PadChannels {
+            before: *before,
+            code: quantized.grid(network, stage.inputs[0]).code(*value),
+        },
         StageKind::Shuffle(_) if is_still(network, stage) => return None,
         StageKind::Shuffle(chain) => StepKind::Shuffle {
             views: shuffle::views(model, chain),
@@ -155,7 +159,8 @@ pub(crate) fn is_still(network: &Network, stage: &Stage) -> bool {
         | StageKind::Round
         | StageKind::MaxPool
         | StageKind::Concat
-        | StageKind::Pad => false,
+        | StageKind::Pad
+        | StageKind::PadChannels { .. } => false,
     }
 }
 

@@ -55,8 +55,15 @@ pub enum StageKind {
     MaxPool,
     /// Concatenation along channels.
     Concat,
-    /// Padding that no layer could take in.
+    /// Padding of height and width that no layer could take in.
     Pad,
+    /// Padding of channels: a Pad between two Transpose nodes.
+    PadChannels {
+        /// How many channels before those there are.
+        before: usize,
+        /// What is put there.
+        value: f32,
+    },
     /// A chain of Reshape and Transpose nodes.
     Shuffle(Vec<NodeId>),
 }
@@ -122,7 +129,10 @@ pub(crate) fn stages(model: Model) -> Result<Network> {
     grids[model.input().0] = Some(model.input());
     for stage in &stages {
         grids[stage.output.0] = match stage.kind {
-            StageKind::MaxPool | StageKind::Pad | StageKind::Shuffle(_) => grids[stage.inputs[0].0],
+            StageKind::MaxPool
+            | StageKind::Pad
+            | StageKind::PadChannels { .. }
+            | StageKind::Shuffle(_) => grids[stage.inputs[0].0],
             StageKind::Layer(_)
             | StageKind::Add(_)
             | StageKind::Table(_)
@@ -167,6 +177,10 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         Op::Concat { axis: 0 } => StageKind::Concat,
         Op::Concat { .. } => return Err(no_step(node)),
         Op::Pad(_) => StageKind::Pad,
+        Op::Transpose { .. } if let Some((kind, end)) = padded_channels(model, node) => {
+            output = end;
+            kind
+        }
         Op::Reshape { .. } | Op::Transpose { .. } => {
             let mut chain = vec![id];
             while let Some(next) = only_reader(model, output) {
@@ -189,7 +203,11 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         | StageKind::Table(_)
         | StageKind::AvgPool
         | StageKind::Concat => take_rounding(model, &mut output),
-        StageKind::Round | StageKind::MaxPool | StageKind::Pad | StageKind::Shuffle(_) => {}
+        StageKind::Round
+        | StageKind::MaxPool
+        | StageKind::Pad
+        | StageKind::PadChannels { .. }
+        | StageKind::Shuffle(_) => {}
     }
     Ok(Stage {
         node: id,
@@ -197,6 +215,27 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         inputs,
         output,
     })
+}
+
+/// The padding of channels that begins with the Transpose `node`, and its result.
+fn padded_channels(model: &Model, node: &Node) -> Option<(StageKind, ValueId)> {
+    let next = |value| only_reader(model, value).map(|id| model.node(id));
+    let there = next(node.output)?;
+    let back = next(there.output)?;
+    let (Op::Transpose { perm }, Op::Pad(pad), Op::Transpose { perm: reverse }) =
+        (&node.op, &there.op, &back.op)
+    else {
+        return None;
+    };
+    let is_back = perm.len() == 3 && (0..3).all(|i| reverse.get(perm[i]) == Some(&i));
+    let [top, left, bottom, right] = pad.pads;
+    let before = match perm[..] {
+        [_, 0, _] if [left, right] == [0, 0] => top,
+        [_, _, 0] if [top, bottom] == [0, 0] => left,
+        _ => return None,
+    };
+    let value = pad.value;
+    is_back.then_some((StageKind::PadChannels { before, value }, back.output))
 }
 
 fn no_step(node: &Node) -> Error {

@@ -156,6 +156,31 @@ pub fn residual() -> Model {
     b.model
 }
 
+/// A residual block whose shortcut has no weights: every other pixel, and channels padded.
+pub fn padded() -> Model {
+    let mut b = Builder::new("padded", [3, 8, 10], 5);
+    b.conv(5, Window::square(3, 1, 1), 1);
+    let x = b.act(Activation::Relu);
+    b.push(Op::MaxPool(Window::square(1, 2, 0)));
+    let perm = vec![1, 0, 2];
+    b.push(Op::Transpose { perm: perm.clone() });
+    b.push(Op::Pad(Pad {
+        pads: [2, 0, 3, 0],
+        value: 0.0,
+    }));
+    let shortcut = b.push(Op::Transpose { perm });
+    b.go_on_from(x);
+    b.conv(10, Window::square(3, 2, 1), 1);
+    b.act(Activation::Relu);
+    let y = b.conv(10, Window::square(3, 1, 1), 1);
+    b.push_on(Op::Add, &[y, shortcut]);
+    b.act(Activation::Relu);
+    b.push(Op::GlobalAvgPool);
+    b.flatten();
+    b.linear(6);
+    b.model
+}
+
 /// Inverted residuals: depthwise layers, ReLU6 as ReLU and Clip, asymmetric Pad nodes, a linear
 /// bottleneck whose sum has no activation.
 pub fn inverted() -> Model {
@@ -256,7 +281,7 @@ pub fn chain() -> Model {
 
 /// All of them.
 pub fn all() -> Vec<Model> {
-    vec![residual(), inverted(), mixed(), chain()]
+    vec![residual(), inverted(), mixed(), chain(), padded()]
 }
 
 /// `images` random images of raw pixels, `(N, H, W, C)`, smooth enough to look like something.

@@ -106,7 +106,8 @@ impl Program {
             StepKind::Conv(_)
             | StepKind::MaxPool(_)
             | StepKind::Add { .. }
-            | StepKind::Pad { .. } => 0,
+            | StepKind::Pad { .. }
+            | StepKind::PadChannels { .. } => 0,
         }
     }
 

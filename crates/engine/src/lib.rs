@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Read in this order: `program` (what a Program is), `check`, `flow` and `memory` (the arena),
-//! `network` (how an image runs through), `step`, `strip` (steps on packed values), `session`;
-//! `exit` and `policy` say where and when it leaves.
+//! `network` (how an image runs through), `kernel`, `step`, `strip` (steps on packed values),
+//! `session`; `exit` and `policy` say where and when it leaves.
 
 mod check;
 mod confidence;
@@ -20,6 +20,7 @@ mod error;
 mod exit;
 mod file;
 mod flow;
+mod kernel;
 mod memory;
 mod network;
 mod pixels;

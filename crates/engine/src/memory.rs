@@ -184,6 +184,7 @@ fn flow(program: &Program) -> Flow {
             | StepKind::Concat
             | StepKind::Table { .. }
             | StepKind::Pad { .. }
+            | StepKind::PadChannels { .. }
             | StepKind::Shuffle { .. } => &[],
         };
         FlowStep {

@@ -114,6 +114,14 @@ pub enum StepKind {
         /// The code that is put there.
         code: u8,
     },
+    /// Padding of channels by a constant code: `before` of them, and as many after as the output
+    /// has more; keeps the grid.
+    PadChannels {
+        /// Channels before those of the input.
+        before: usize,
+        /// The code that is put there.
+        code: u8,
+    },
     /// Entries moved by a chain of (shape, axes permuted) views of memory order; keeps the grid.
     /// The input, read as `views[0].0`, has its axes permuted by `views[0].1`; that result, read
     /// as `views[1].0`, and so on. The last result is the output in memory order.

@@ -1,16 +1,14 @@
-//! A step made ready: constants folded, weights packed, geometry resolved; and how it runs.
+//! A step made ready, and how it runs on the values of an arena.
 
 use std::ops::Range;
 
-use exbit_kernels::{
-    Epilogue, Isa, PackedConv, Scratch, Source, Target, Window, regrid_table, scalar,
-};
+use exbit_kernels::{Isa, Scratch, Source, Target, scalar};
 
-use crate::check::{conv_shape, epilogue};
 use crate::crew::{Crew, Desk};
+use crate::kernel::Kernel;
 use crate::memory::Place;
 use crate::strip::Cut;
-use crate::{Program, Step, StepKind, Value};
+use crate::{Program, Step};
 
 /// A step, ready to run on the values of an arena.
 #[derive(Debug)]
@@ -25,39 +23,6 @@ pub(crate) struct Ready {
     pub(crate) cut: Option<Cut>,
     /// What each thread makes of the output, where they share it: entries, or lines of strips.
     pub(crate) parts: Vec<Range<usize>>,
-}
-
-/// Multiply-accumulates, and bytes of other work, for which a thread more is called: the threads
-/// wait for each other for about as long as these take.
-const MACS_OF_A_THREAD: u64 = 100_000;
-const BYTES_OF_A_THREAD: usize = 16 * 1024;
-
-#[derive(Debug)]
-pub(crate) enum Kernel {
-    Conv(Box<PackedConv>),
-    MaxPool {
-        shape: [usize; 3],
-        window: Window,
-    },
-    AvgPool {
-        shape: [usize; 3],
-        window: Window,
-        padded: bool,
-        zero: u8,
-        means: Vec<Epilogue>,
-    },
-    Add(Epilogue),
-    /// For each input its table and its channels; then all channels.
-    Concat(Vec<([u8; 256], usize)>, usize),
-    Table(Box<[u8; 256]>),
-    Pad {
-        shape: [usize; 3],
-        corner: [usize; 2],
-        width: usize,
-        code: u8,
-    },
-    /// `output[i] = input[table[i]]`.
-    Shuffle(Vec<u32>),
 }
 
 impl Ready {
@@ -96,7 +61,7 @@ impl Ready {
             Kernel::Add(_) => "add",
             Kernel::Concat(..) => "concat",
             Kernel::Table(_) => "table",
-            Kernel::Pad { .. } => "pad",
+            Kernel::Pad { .. } | Kernel::PadChannels { .. } => "pad",
             Kernel::Shuffle(_) => "shuffle",
         }
     }
@@ -111,6 +76,7 @@ impl Ready {
             | Kernel::Concat(..)
             | Kernel::Table(_)
             | Kernel::Pad { .. }
+            | Kernel::PadChannels { .. }
             | Kernel::Shuffle(_) => 0,
         }
     }
@@ -123,7 +89,10 @@ impl Ready {
             Kernel::Shuffle(table) => size_of_val(&table[..]),
             Kernel::Concat(parts, _) => size_of_val(&parts[..]),
             Kernel::AvgPool { means, .. } => means.len() * 2 * size_of::<f32>(),
-            Kernel::MaxPool { .. } | Kernel::Add(_) | Kernel::Pad { .. } => 0,
+            Kernel::MaxPool { .. }
+            | Kernel::Add(_)
+            | Kernel::Pad { .. }
+            | Kernel::PadChannels { .. } => 0,
         }
     }
 
@@ -170,8 +139,8 @@ impl Ready {
         }
         let x = x.expect("only sums are written over what they read");
         let first = part.start / line;
-        match (&self.kernel, &mut target) {
-            (Kernel::Conv(conv), _) => conv.run(part, x, r, scratch, target),
+        match (&self.kernel, target) {
+            (Kernel::Conv(conv), target) => conv.run(part, x, r, scratch, target),
             (
                 Kernel::AvgPool {
                     shape,
@@ -180,38 +149,48 @@ impl Ready {
                     zero,
                     means,
                 },
-                y,
+                mut y,
             ) => exbit_kernels::average_pool(
-                isa, *shape, *window, *padded, *zero, means, first, x, y,
+                isa, *shape, *window, *padded, *zero, means, first, x, &mut y,
             ),
-            (Kernel::MaxPool { shape, window }, Target::Codes(y)) => {
-                exbit_kernels::max_pool(isa, *shape, *window, first, x, y)
+            (_, Target::Codes(y)) => self.make_codes(part, x, y),
+            (_, Target::Real(_)) => unreachable!("checked: this step writes codes"),
+        }
+    }
+
+    /// [`Ready::make`] of a step that writes nothing but codes.
+    fn make_codes(&self, part: Range<usize>, x: Source<'_>, y: &mut [u8]) {
+        let (isa, line) = (self.isa, self.output.line);
+        let first = part.start / line;
+        match &self.kernel {
+            Kernel::MaxPool { shape, window } => {
+                exbit_kernels::max_pool(isa, *shape, *window, first, x, y);
             }
-            (Kernel::Table(codes), Target::Codes(y)) => {
-                exbit_kernels::lookup(isa, codes, x.part(part, line), y)
+            Kernel::Table(codes) => exbit_kernels::lookup(isa, codes, x.part(part, line), y),
+            Kernel::Pad {
+                shape,
+                corner,
+                width,
+                code,
+            } => scalar::pad(*shape, *corner, *width, *code, first, x, y),
+            Kernel::PadChannels {
+                channels,
+                before,
+                stride,
+                code,
+            } => {
+                let pixels = part.start / stride..part.end / stride;
+                let from = pixels.start * channels..pixels.end * channels;
+                let x = x.part(from, line / stride * channels);
+                scalar::pad_channels(*channels, [*before, *stride], *code, x, y);
             }
-            (
-                Kernel::Pad {
-                    shape,
-                    corner,
-                    width,
-                    code,
-                },
-                Target::Codes(y),
-            ) => scalar::pad(*shape, *corner, *width, *code, first, x, y),
-            (Kernel::Shuffle(table), Target::Codes(y)) => y
+            Kernel::Shuffle(table) => y
                 .iter_mut()
                 .zip(&table[part])
                 .for_each(|(y, &from)| *y = x.codes[from as usize]),
-            (
-                Kernel::Concat(..)
-                | Kernel::Add(_)
-                | Kernel::MaxPool { .. }
-                | Kernel::Table(_)
-                | Kernel::Pad { .. }
-                | Kernel::Shuffle(_),
-                _,
-            ) => unreachable!("checked: this step writes codes"),
+            Kernel::Conv(_) | Kernel::AvgPool { .. } | Kernel::Add(_) | Kernel::Concat(..) => {
+                unreachable!("made elsewhere")
+            }
         }
     }
 
@@ -231,104 +210,6 @@ impl Ready {
             first += width;
         }
     }
-}
-
-impl Kernel {
-    fn new(isa: Isa, program: &Program, step: &Step) -> Self {
-        let value = |v: usize| &program.values[v];
-        let grid = |v: &Value| v.grid().expect("checked: steps read codes");
-        let (x, output) = (value(step.inputs[0]), value(step.output));
-        let second = step.inputs.get(1).map(|&v| value(v));
-        match &step.kind {
-            StepKind::Conv(conv) => {
-                let shape = conv_shape(conv, x, output).expect("checked: shapes fit");
-                let epilogue = epilogue(conv, grid(x), second, output);
-                let packed = PackedConv::new(isa, shape, grid(x), &conv.weights.codes, epilogue);
-                Kernel::Conv(Box::new(packed))
-            }
-            StepKind::MaxPool(window) => Kernel::MaxPool {
-                shape: x.shape,
-                window: *window,
-            },
-            StepKind::AvgPool {
-                window,
-                count_include_pad,
-            } => Kernel::AvgPool {
-                shape: x.shape,
-                window: *window,
-                padded: *count_include_pad,
-                zero: grid(x).zero,
-                means: (1..=window.area())
-                    .map(|n| Epilogue::mean(grid(x), n, output.grid()))
-                    .collect(),
-            },
-            StepKind::Add { activation } => {
-                let b = grid(second.expect("checked: a sum has two values"));
-                Kernel::Add(Epilogue::add(grid(x), b, *activation, output.grid()))
-            }
-            StepKind::Concat => {
-                let table = |v: &Value| (regrid_table(grid(v), grid(output)), v.shape[2]);
-                let parts = step.inputs.iter().map(|&v| table(value(v))).collect();
-                Kernel::Concat(parts, output.shape[2])
-            }
-            StepKind::Table { codes } => {
-                let mut table = Box::new([0; 256]);
-                table[..codes.len()].copy_from_slice(codes);
-                Kernel::Table(table)
-            }
-            StepKind::Pad {
-                pads: [top, left, ..],
-                code,
-            } => Kernel::Pad {
-                shape: x.shape,
-                corner: [*top, *left],
-                width: output.shape[1],
-                code: *code,
-            },
-            StepKind::Shuffle { views } => Kernel::Shuffle(gather_table(x.len(), views)),
-        }
-    }
-
-    /// What each of as many threads as pay, up to `threads`, makes of `output`; a step that is not
-    /// shared has one part.
-    fn parts(&self, output: &Value, threads: usize) -> Vec<Range<usize>> {
-        let len = output.len();
-        let lines = |line: usize| {
-            let n = threads.min(1 + len / BYTES_OF_A_THREAD).min(len / line);
-            let cut = |i: usize| i * (len / line) / n * line;
-            (0..n).map(|i| cut(i)..cut(i + 1)).collect()
-        };
-        match self {
-            Kernel::Conv(conv) => {
-                let n = 1 + (conv.macs() / MACS_OF_A_THREAD).min(threads as u64 - 1) as usize;
-                (0..n).map(|i| conv.part(i, n)).collect()
-            }
-            Kernel::MaxPool { .. } => lines(output.shape[1] * output.shape[2]),
-            Kernel::Add(_) | Kernel::Table(_) | Kernel::Shuffle(_) => lines(1),
-            Kernel::AvgPool { .. } | Kernel::Concat(..) | Kernel::Pad { .. } => lines(len),
-        }
-    }
-}
-
-/// Where each entry of the last view comes from.
-fn gather_table(len: usize, views: &[(Vec<usize>, Vec<usize>)]) -> Vec<u32> {
-    let mut table: Vec<u32> = (0..len as u32).collect();
-    for (shape, axes) in views {
-        let mut strides = vec![1; shape.len()];
-        for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = strides[axis] * shape[axis];
-        }
-        let from = |mut i: usize| {
-            let mut at = 0;
-            for &axis in axes.iter().rev() {
-                at += i % shape[axis] * strides[axis];
-                i /= shape[axis];
-            }
-            at
-        };
-        table = (0..len).map(|i| table[from(i)]).collect();
-    }
-    table
 }
 
 /// Inputs that are given, and an output.
@@ -358,25 +239,5 @@ fn borrow<'a>(arena: &'a mut [u8], inputs: &[Place], output: Option<Range<usize>
             ([None, Some(r)], Some(y))
         }
         [None, None] => ([None, None], Some(&mut arena[y])),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_channel_shuffle_is_one_view() {
-        // 2 positions of 6 channels in 3 groups of 2.
-        let table = gather_table(12, &[(vec![2, 3, 2], vec![0, 2, 1])]);
-        assert_eq!(table, [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
-    }
-
-    #[test]
-    fn views_follow_each_other() {
-        let there = (vec![2, 3], vec![1, 0]);
-        let back = (vec![3, 2], vec![1, 0]);
-        assert_eq!(gather_table(6, &[there.clone(), back]), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(gather_table(6, &[there.clone(), there]), [0, 4, 3, 2, 1, 5]);
     }
 }

@@ -1,16 +1,15 @@
-//! Steps of a Program that has to do with little memory, because some of its values lie packed: a
-//! few lines of output at a time, for which a thread unpacks the lines that it reads and packs those
-//! that it makes, at a desk of its own.
+//! Steps of a Program that has to do with little memory, because some of its values lie packed:
+//! a few lines of output at a time, for which a thread unpacks the lines that it reads and packs
+//! those that it makes, at a desk of its own.
 
 use std::ops::Range;
 
-use exbit_kernels::{
-    Isa, SLACK, Scratch, Source, Target, Window, code_at, concat_part, narrow, widen,
-};
+use exbit_kernels::{Isa, SLACK, Scratch, Source, Target, code_at, concat_part, narrow, widen};
 
 use crate::crew::{Crew, Desk};
+use crate::kernel::Kernel;
 use crate::memory::Place;
-use crate::step::{Kernel, Ready};
+use crate::step::Ready;
 
 /// What a strip takes at a desk at most, unless one line takes more: a part of an L1 cache, and
 /// little beside the values of all but the smallest networks.
@@ -69,7 +68,8 @@ impl Ready {
             | Kernel::AvgPool { .. }
             | Kernel::Add(_)
             | Kernel::Table(_)
-            | Kernel::Pad { .. } => {
+            | Kernel::Pad { .. }
+            | Kernel::PadChannels { .. } => {
                 let reads = self.kernel.window().map_or(lines, |w| w.span(lines));
                 let second = second.map_or(0, |r| held(r, lines));
                 [made, second, held(x, reads.min(x.lines))]
@@ -232,34 +232,6 @@ impl Cut {
         let (made, rest) = lines.split_at_mut(made);
         let (second, rest) = rest.split_at_mut(second);
         [made, second, rest]
-    }
-}
-
-impl Kernel {
-    /// The window that it slides, where it has one.
-    fn window(&self) -> Option<&Window> {
-        match self {
-            Kernel::Conv(conv) => Some(conv.window()),
-            Kernel::MaxPool { window, .. } | Kernel::AvgPool { window, .. } => Some(window),
-            Kernel::Add(_)
-            | Kernel::Concat(..)
-            | Kernel::Table(_)
-            | Kernel::Pad { .. }
-            | Kernel::Shuffle(_) => None,
-        }
-    }
-
-    /// The lines, of `height`, that the lines `y` of output are made of.
-    fn reads(&self, y: Range<usize>, height: usize) -> Range<usize> {
-        match (self, self.window()) {
-            (_, Some(window)) => window.lines(y, height),
-            (Kernel::Pad { corner, .. }, None) => {
-                let [start, end] = [y.start, y.end].map(|y| y.saturating_sub(corner[0]));
-                start.min(height)..end.min(height)
-            }
-            (Kernel::Shuffle(_), None) => 0..height,
-            (_, None) => y,
-        }
     }
 }
 

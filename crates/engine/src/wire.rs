@@ -47,6 +47,7 @@ enum KindEntry {
     Concat,
     Table,
     Pad([usize; 4], u8),
+    PadChannels(usize, u8),
     Shuffle(Vec<(Vec<usize>, Vec<usize>)>),
 }
 
@@ -161,6 +162,7 @@ fn describe_step(step: &Step, bulk: &mut Bulk) -> StepEntry {
             KindEntry::Table
         }
         StepKind::Pad { pads, code } => KindEntry::Pad(*pads, *code),
+        StepKind::PadChannels { before, code } => KindEntry::PadChannels(*before, *code),
         StepKind::Shuffle { views } => KindEntry::Shuffle(views.clone()),
     };
     StepEntry(step.name.clone(), kind, step.inputs.clone(), step.output)
@@ -306,6 +308,7 @@ fn step(entry: StepEntry, values: &[Value], rest: &mut Rest<'_>) -> Result<Step>
             Format::Real => return Err(malformed("reads real numbers".into())),
         },
         KindEntry::Pad(pads, code) => StepKind::Pad { pads, code },
+        KindEntry::PadChannels(before, code) => StepKind::PadChannels { before, code },
         KindEntry::Shuffle(views) => StepKind::Shuffle { views },
     };
     Ok(Step {

@@ -291,6 +291,23 @@ pub fn pad(
     }
 }
 
+/// Pads channels with `code`: pixels of `channels` become such of `stride`, `before` of them new.
+pub fn pad_channels(
+    channels: usize,
+    [before, stride]: [usize; 2],
+    code: u8,
+    input: &[u8],
+    output: &mut [u8],
+) {
+    output.fill(code);
+    for (from, to) in input
+        .chunks_exact(channels)
+        .zip(output.chunks_exact_mut(stride))
+    {
+        to[before..before + channels].copy_from_slice(from);
+    }
+}
+
 /// One part of a concatenation along channels: `input` of `channels` goes through `table` to
 /// channels `first..first + channels` of `output`, which has `stride` of them.
 pub fn concat_part(

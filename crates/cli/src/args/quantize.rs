@@ -20,6 +20,7 @@ Examples:
   exbit quantize resnet20.onnx --calib cifar-10-batches-bin --budget weights=8x -o resnet20.exbit
   exbit quantize net.onnx --calib photos --budget weights=96KiB --budget bops=0.4G -o net.exbit
   exbit quantize net.onnx --calib photos --budget latency=2ms -o net.exbit
+  exbit quantize net.onnx --calib photos --activation-bits 2,4,6,8 --budget memory=200KiB -o net.exbit
   exbit quantize net.onnx --calib photos --budget weights=4bits -o plan.toml
   exbit quantize net.onnx --calib photos --plan plan.toml --effort full -o net.exbit
 
@@ -27,6 +28,10 @@ Budgets:
   weights=, activations=, peak-activations=, memory=   8x, 96KiB, 120KB or 4bits
   bops=                                                0.4G or 100x
   latency=                                             2ms, 500us: one image on one thread
+
+peak-activations= and memory= are bytes of the arena in which the Program runs. Codes of activations
+take a byte each there; where that is too much, as many values as need be lie packed at their true
+width, which takes time. activations= counts all of them at their true width, however they lie.
 
 Time is measured before the search, on this machine: each layer at each of the bit-widths; what
 `exbit latency` or a run before this one kept is not measured again. A --latency-table from another

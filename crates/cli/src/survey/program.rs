@@ -95,7 +95,7 @@ fn describe(program: &Program, step: &Step) -> String {
         StepKind::Add { activation: a } => format!("Add{}", activation(a)),
         StepKind::Concat => "Concat".into(),
         StepKind::Table { .. } => "Table".into(),
-        StepKind::Pad { .. } => "Pad".into(),
+        StepKind::Pad { .. } | StepKind::PadChannels { .. } => "Pad".into(),
         StepKind::Shuffle { .. } => "Shuffle".into(),
     }
 }

@@ -30,8 +30,7 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
             require(window.area() <= MAX_MEAN, || {
                 "its window is too large".into()
             })?;
-            let folded = x.grid().map(|grid| Epilogue::mean(grid, 1, output.grid()));
-            finite(folded)
+            finite(x.grid().map(|grid| Epilogue::mean(grid, 1, output.grid())))
         }
         (StepKind::Add { activation }, [a, b]) => {
             require(a.shape == output.shape && b.shape == output.shape, shapes)?;
@@ -42,18 +41,18 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
         (StepKind::Concat, [_, ..]) => check_concat(inputs, output, shapes),
         (StepKind::Table { codes }, [x]) => {
             require(x.shape == output.shape, shapes)?;
-            let (from, to) = (levels(x)?, levels(output)?);
-            let fits = codes.len() == usize::from(from) + 1 && codes.iter().all(|&c| c <= to);
-            require(fits, || {
-                "its table does not lead from codes to codes".into()
-            })
+            check_table(codes, x, output)
         }
         (StepKind::Pad { pads, code }, [x]) => {
             require(padded(*pads, x.shape) == Some(output.shape), shapes)?;
-            require(*code <= levels(output)?, || {
-                format!("code {code} is beyond its bits")
-            })?;
-            same_grid(x, output)
+            check_filling(*code, x, output)
+        }
+        (StepKind::PadChannels { before, code }, [x]) => {
+            let [h, w, channels] = x.shape;
+            let least = before.checked_add(channels).unwrap_or(usize::MAX);
+            let fits = output.shape[..2] == [h, w] && least <= output.shape[2];
+            require(fits, shapes)?;
+            check_filling(*code, x, output)
         }
         (StepKind::Shuffle { views }, [x]) => {
             require(views_fit(views, x.len(), output.len()), || {
@@ -72,6 +71,7 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
             | StepKind::Concat
             | StepKind::Table { .. }
             | StepKind::Pad { .. }
+            | StepKind::PadChannels { .. }
             | StepKind::Shuffle { .. },
             _,
         ) => Err(format!(
@@ -79,6 +79,22 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
             inputs.len()
         )),
     }
+}
+
+fn check_table(codes: &[u8], x: &Value, output: &Value) -> Check {
+    let (from, to) = (levels(x)?, levels(output)?);
+    let fits = codes.len() == usize::from(from) + 1 && codes.iter().all(|&c| c <= to);
+    require(fits, || {
+        "its table does not lead from codes to codes".into()
+    })
+}
+
+/// Whether `code` can be put beside those of `x`.
+fn check_filling(code: u8, x: &Value, output: &Value) -> Check {
+    require(code <= levels(output)?, || {
+        format!("code {code} is beyond its bits")
+    })?;
+    same_grid(x, output)
 }
 
 fn sound(activation: &Activation) -> Check {

@@ -115,13 +115,14 @@ pub(crate) fn program(random: &mut Random, steps: usize) -> Program {
     };
     while program.steps.len() < steps {
         let x = random.below(program.values.len());
-        let step = match random.below(12) {
+        let step = match random.below(13) {
             0..=4 => conv(random, &program, x, false),
             5 => Some(pool(random, &program, x)),
             6 | 7 => sum(random, &program, x),
             8 => concat(random, &program, x),
             9 => Some(table(random, &program, x)),
             10 => Some(pad(random, &program, x)),
+            11 => Some(pad_channels(random, &program, x)),
             _ => Some(shuffle(&program, x)),
         };
         push(
@@ -335,6 +336,17 @@ fn pad(random: &mut Random, program: &Program, x: usize) -> Draft {
         format: program.values[x].format,
     };
     (StepKind::Pad { pads, code }, vec![x], value)
+}
+
+fn pad_channels(random: &mut Random, program: &Program, x: usize) -> Draft {
+    let [h, w, channels] = program.values[x].shape;
+    let [before, after] = [random.below(20), random.below(20)];
+    let code = grid_of(program, x).zero;
+    let value = Value {
+        shape: [h, w, before + channels + after],
+        format: program.values[x].format,
+    };
+    (StepKind::PadChannels { before, code }, vec![x], value)
 }
 
 fn shuffle(program: &Program, x: usize) -> Draft {

@@ -295,8 +295,8 @@ fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'
         }
         round(t)
     };
-    // The last row first: a load that what a masked store leaves alone reaches into waits for it, and
-    // so would that of the next row's residual, where codes are written over it.
+    // The last row first: where codes are written over a residual, its load would wait for the
+    // masked store of the row before, which reaches into it.
     for (row, sums) in (first..first + sums.len()).zip(sums).rev() {
         let at = row * out.stride..row * out.stride + channels;
         let residual = out.m_r.map(|m_r| {
