@@ -57,7 +57,7 @@ pub enum StageKind {
     Concat,
     /// Padding of height and width that no layer could take in.
     Pad,
-    /// Padding of channels: a Pad between two Transpose nodes.
+    /// Padding of channels: a Pad between two Reshape nodes.
     PadChannels {
         /// How many channels before those there are.
         before: usize,
@@ -177,7 +177,7 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
         Op::Concat { axis: 0 } => StageKind::Concat,
         Op::Concat { .. } => return Err(no_step(node)),
         Op::Pad(_) => StageKind::Pad,
-        Op::Transpose { .. } if let Some((kind, end)) = padded_channels(model, node) => {
+        Op::Reshape { .. } if let Some((kind, end)) = padded_channels(model, node) => {
             output = end;
             kind
         }
@@ -217,25 +217,26 @@ fn stage_from(model: &Model, id: NodeId, node: &Node) -> Result<Stage> {
     })
 }
 
-/// The padding of channels that begins with the Transpose `node`, and its result.
+/// The padding of channels that begins with the Reshape `node`, as the import writes it, and its
+/// result: `(C, H, W)` is looked at as `(1, C, H W)`, whose rows are padded, and back.
 fn padded_channels(model: &Model, node: &Node) -> Option<(StageKind, ValueId)> {
     let next = |value| only_reader(model, value).map(|id| model.node(id));
-    let there = next(node.output)?;
-    let back = next(there.output)?;
-    let (Op::Transpose { perm }, Op::Pad(pad), Op::Transpose { perm: reverse }) =
-        (&node.op, &there.op, &back.op)
-    else {
+    let rows = next(node.output)?;
+    let back = next(rows.output)?;
+    let (Op::Pad(pad), Op::Reshape { .. }) = (&rows.op, &back.op) else {
         return None;
     };
-    let is_back = perm.len() == 3 && (0..3).all(|i| reverse.get(perm[i]) == Some(&i));
-    let [top, left, bottom, right] = pad.pads;
-    let before = match perm[..] {
-        [_, 0, _] if [left, right] == [0, 0] => top,
-        [_, _, 0] if [top, bottom] == [0, 0] => left,
-        _ => return None,
+    let shape = |value: ValueId| &model.value(value).shape[..];
+    let [channels, h, w] = *shape(node.inputs[0]) else {
+        return None;
     };
+    let [before, 0, after, 0] = pad.pads else {
+        return None;
+    };
+    let as_rows = *shape(node.output) == [1, channels, h * w];
+    let padded = *shape(back.output) == [before + channels + after, h, w];
     let value = pad.value;
-    is_back.then_some((StageKind::PadChannels { before, value }, back.output))
+    (as_rows && padded).then_some((StageKind::PadChannels { before, value }, back.output))
 }
 
 fn no_step(node: &Node) -> Error {

@@ -162,13 +162,16 @@ pub fn padded() -> Model {
     b.conv(5, Window::square(3, 1, 1), 1);
     let x = b.act(Activation::Relu);
     b.push(Op::MaxPool(Window::square(1, 2, 0)));
-    let perm = vec![1, 0, 2];
-    b.push(Op::Transpose { perm: perm.clone() });
+    b.push(Op::Reshape {
+        shape: vec![1, 5, 4 * 5],
+    });
     b.push(Op::Pad(Pad {
         pads: [2, 0, 3, 0],
         value: 0.0,
     }));
-    let shortcut = b.push(Op::Transpose { perm });
+    let shortcut = b.push(Op::Reshape {
+        shape: vec![10, 4, 5],
+    });
     b.go_on_from(x);
     b.conv(10, Window::square(3, 2, 1), 1);
     b.act(Activation::Relu);
