@@ -149,10 +149,14 @@ fn external() -> Files {
 fn programs() -> Result<Files> {
     let program = |seed| {
         let mut random = random::Random::new(seed);
-        match seed % 2 {
-            0 => random::with_exits(&mut random, 3).to_bytes(),
-            _ => random::program(&mut random, 3).to_bytes(),
+        let mut program = match seed % 2 {
+            0 => random::with_exits(&mut random, 3),
+            _ => random::program(&mut random, 3),
+        };
+        if seed % 3 == 0 {
+            program.pack(0);
         }
+        program.to_bytes()
     };
     let mut files = (0..80)
         .map(program)

@@ -1,6 +1,6 @@
 //! Any bytes as a Program file: an error, or a Program that is written and read back, and that
 //! runs, unless it is large, to the same answer from the same exit on the scalar and on the fastest
-//! kernels.
+//! kernels, whether its values lie packed or not.
 
 #![no_main]
 
@@ -16,10 +16,15 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let again = Program::from_bytes(&file).expect("what was written can be read");
     assert_eq!(again.to_bytes().expect("as before"), file);
     if is_small(&program) {
-        assert_eq!(
-            run(&program, "scalar"),
-            run(&program, exbit_engine::present_isas()[0])
-        );
+        let fastest = exbit_engine::present_isas()[0];
+        let answer = run(&program, "scalar");
+        assert_eq!(answer, run(&program, fastest));
+        let mut packed = program.clone();
+        match program.packed.is_empty() {
+            true => packed.pack(0),
+            false => packed.packed.clear(),
+        }
+        assert_eq!(answer, run(&packed, fastest));
     }
 });
 
