@@ -134,6 +134,13 @@ fn remarks(done: &Quantization) -> Vec<String> {
             ));
         }
     }
+    let packed = done.program.packed.len();
+    if done.latency.is_some() && packed > 0 {
+        remarks.push(format!(
+            "{packed} values lie packed for the budget on memory: that takes time which the times of \
+             layers do not hold; `exbit bench` measures the whole."
+        ));
+    }
     if allocation.gap() > 1e-3 {
         let percent = 100.0 * allocation.gap();
         remarks.push(format!(

@@ -61,5 +61,6 @@ fn is_small(program: &Program) -> bool {
         .map(work)
         .fold(0, usize::saturating_add);
     let entries: usize = program.values.iter().map(|v| v.len()).sum();
-    entries < 1 << 16 && total < 1 << 21 && program.steps.iter().all(|s| padding(s) < 256)
+    let few = program.values.len() < 200;
+    few && entries < 1 << 16 && total < 1 << 21 && program.steps.iter().all(|s| padding(s) < 256)
 }

@@ -83,13 +83,15 @@ def quantize(name, source, program, precision, args):
     _, preprocess, _ = NETWORKS[name]
     if preprocess.endswith(".toml"):
         preprocess = ROOT / "examples" / "preprocess" / preprocess
-    weights, activations = ([str(b) for b in sorted({int(bits), 8})] for bits in precision[1:4:2])
-    keep = [f"--keep=*={precision}", "--keep=first=w8a8", "--keep=last=w8a8"]
-    packed = ["--budget", "peak-activations=1B"] if precision.endswith("p") else []
+    bits, packed = precision.removesuffix("p"), []
+    if bits != precision:
+        packed = ["--budget", "peak-activations=1B"]
+    weights, activations = ([str(b) for b in sorted({int(bit), 8})] for bit in bits[1::2])
+    keep = [f"--keep=*={bits}", "--keep=first=w8a8", "--keep=last=w8a8"]
     done = subprocess.run([BIN / "exbit", "quantize", "--quiet", source, "--calib", images(name, args.unpacked), "--images", "32",
                            "--effort", "nearest", "--preprocess", preprocess, "--weight-bits", ",".join(weights),
                            "--activation-bits", ",".join(activations), *keep, *packed, "-o", program],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL if packed else None)
+                          stdout=subprocess.DEVNULL)
     # 3: a budget is not met.
     if done.returncode != (3 if packed else 0):
         raise SystemExit(f"quantize failed: {program}")

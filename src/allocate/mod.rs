@@ -104,10 +104,15 @@ impl Allocation {
 /// that are no choice, and tied layers without a bit-width in common.
 pub fn allocate(table: &Table, request: &Request) -> Result<Allocation> {
     let deadline = Instant::now() + request.time_limit.min(LONGEST);
-    let problem = Problem::new(table, request)?;
-    let (solved, missed) = match solve(&problem, deadline) {
-        Some(solved) => (solved, Vec::new()),
-        None => nearest::solve(&problem, request, deadline)?,
+    let mut problem = Problem::new(table, request)?;
+    let (solved, missed) = loop {
+        let (solved, missed) = match solve(&problem, deadline) {
+            Some(solved) => (solved, Vec::new()),
+            None => nearest::solve(&problem, request, deadline)?,
+        };
+        if !problem.add_beyond(&solved.picks) {
+            break (solved, missed);
+        }
     };
     let precisions = problem.precisions(&solved.picks);
     let cost = table.cost(&precisions);

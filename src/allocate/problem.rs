@@ -4,7 +4,7 @@
 use exbit_kernels::Bits;
 
 use super::Request;
-use super::row::{Row, rows_of};
+use super::row::{Row, beyond, rows_of};
 use crate::cost::{Choice, Precisions, Table, index_of};
 use crate::{Error, ErrorKind, Result};
 
@@ -91,6 +91,14 @@ impl<'t> Problem<'t> {
             used += row.activation(j, a);
         }
         used
+    }
+
+    /// Adds the rows of peaks that `picks` exceed unseen; whether there were any.
+    pub(crate) fn add_beyond(&mut self, picks: &Picks) -> bool {
+        let new = beyond(self.table, &self.rows, picks, &|row| self.used(row, picks));
+        let any = !new.is_empty();
+        self.rows.extend(new);
+        any
     }
 
     /// Whether `picks` keep within every limit.

@@ -1,12 +1,15 @@
 //! Limits as sums: what every choice uses of a limited resource.
 //!
-//! Bytes are linear in the choices. A peak is some rows for each moment; memory adds the weights to
-//! each of them. BOPs and times depend on a layer's choice and its input's together. Amounts are
-//! whole numbers but for times, so a row of whole numbers is allowed half of one more: sums in
-//! `f64` are then exact, and a solver's tolerance changes nothing.
+//! Bytes are linear in the choices, but for a place that several values share: it is as wide as the
+//! widest of them. A peak is a row for each moment that counts one value at each place; a plan in
+//! which others are wider is answered with their row ([`beyond`]), so that only those few rows are
+//! made that matter. Memory adds the weights to each. BOPs and times depend on a layer's choice and
+//! its input's together. Amounts are whole numbers but for times, so a row of whole numbers is
+//! allowed half of one more: sums in `f64` are then exact, and a solver's tolerance changes nothing.
 
 use std::rc::Rc;
 
+use super::problem::Picks;
 use crate::budget::{Budget, Resource};
 use crate::cost::{Choice, LayerSize, REAL_BITS, Table, ValueSize, packed_bytes};
 use crate::{Error, ErrorKind, Result};
@@ -31,6 +34,8 @@ pub(crate) struct Row {
     layers: Option<LayerUse>,
     /// `[activation][choice]`, empty for an activation that does not count.
     activations: Vec<Vec<f64>>,
+    /// The values that a peak counts, one at each place; empty for what is no peak.
+    values: Vec<usize>,
 }
 
 impl Row {
@@ -67,27 +72,38 @@ impl Row {
 pub(crate) fn rows_of(table: &Table, index: usize, budget: &Budget) -> Result<Vec<Row>> {
     let sizes = table.sizes();
     let limit = rounded_limit(budget.resource, budget.amount(sizes));
-    let row = |layers, Bytes { activations, fixed }| Row {
-        budget: index,
-        limit,
-        fixed,
-        layers,
-        activations,
-    };
-    let none = || Bytes::of(table, []);
-    Ok(match budget.resource {
-        Resource::Weights => vec![row(Some(weight_bytes(table)), none())],
-        Resource::Activations => vec![row(None, Bytes::of(table, sizes.values()))],
-        Resource::PeakActivations => moments(table)
-            .into_iter()
-            .map(|alive| row(None, alive))
-            .collect(),
-        Resource::Memory => {
-            let weights = weight_bytes(table);
-            let with_weights = |alive| row(Some(Rc::clone(&weights)), alive);
-            moments(table).into_iter().map(with_weights).collect()
+    let row = |layers, values: &[usize]| {
+        let Bytes { activations, fixed } = Bytes::of(table, values);
+        Row {
+            budget: index,
+            limit,
+            fixed,
+            layers,
+            activations,
+            values: Vec::new(),
         }
-        Resource::Bops => vec![row(Some(bops(table)), none())],
+    };
+    // Where every choice is the least, a place is as wide as the value whose least is widest.
+    let least = |value: &ValueSize| match value.activation {
+        Some(j) => table.activations()[j].iter().map(bits).min().unwrap_or(0),
+        None => REAL_BITS,
+    };
+    let peaks = |layers: Option<LayerUse>| {
+        let rows = widest(table, &least).into_iter().map(|values| Row {
+            values: values.clone(),
+            ..row(layers.clone(), &values)
+        });
+        rows.collect()
+    };
+    Ok(match budget.resource {
+        Resource::Weights => vec![row(Some(weight_bytes(table)), &[])],
+        Resource::Activations => {
+            let all: Vec<usize> = (0..sizes.values().len()).collect();
+            vec![row(None, &all)]
+        }
+        Resource::PeakActivations => peaks(None),
+        Resource::Memory => peaks(Some(weight_bytes(table))),
+        Resource::Bops => vec![row(Some(bops(table)), &[])],
         Resource::Latency => {
             let latency = table.latency().ok_or_else(|| {
                 let message = "no times were measured, so no plan can be held to it";
@@ -96,7 +112,7 @@ pub(crate) fn rows_of(table: &Table, index: usize, budget: &Budget) -> Result<Ve
             let layers = Rc::new(latency.layers.clone());
             vec![Row {
                 fixed: latency.rest_ms,
-                ..row(Some(layers), none())
+                ..row(Some(layers), &[])
             }]
         }
     })
@@ -151,12 +167,12 @@ struct Bytes {
 }
 
 impl Bytes {
-    fn of<'v>(table: &Table, values: impl IntoIterator<Item = &'v ValueSize>) -> Self {
+    fn of(table: &Table, values: &[usize]) -> Self {
         let mut sum = Self {
             activations: vec![Vec::new(); table.activations().len()],
             fixed: 0.0,
         };
-        for value in values {
+        for value in values.iter().map(|&v| &table.sizes().values()[v]) {
             let Some(j) = value.activation else {
                 sum.fixed += value.bytes(REAL_BITS) as f64;
                 continue;
@@ -172,13 +188,51 @@ impl Bytes {
     }
 }
 
-/// Activation bytes by moment, without the moments whose places are all taken in another. One
-/// moment at least, if only an empty one.
-///
-/// A place has the bits of the widest of its values: a limit on it is one for each of them, and a
-/// limit on several places one for every choice of a value at each.
-fn moments(table: &Table) -> Vec<Bytes> {
+/// Rows of the peaks among `rows` that `picks`, which use `used` of a row, exceed by more than any
+/// row that is there says; none where enough are there.
+pub(crate) fn beyond(
+    table: &Table,
+    rows: &[Row],
+    picks: &Picks,
+    used: &dyn Fn(&Row) -> f64,
+) -> Vec<Row> {
+    let chosen = |value: &ValueSize| match value.activation {
+        Some(j) => bits(&table.activations()[j][picks.activations[j]]),
+        None => REAL_BITS,
+    };
+    let moments = widest(table, &chosen);
+    let is_peak = |row: &Row| !row.values.is_empty();
+    let firsts = rows.iter().enumerate().filter(|(i, row)| {
+        is_peak(row) && rows[..*i].iter().all(|other| other.budget != row.budget)
+    });
+    let of_budget = |(_, first): (usize, &Row)| {
+        let same = rows.iter().filter(|row| row.budget == first.budget);
+        let worst = same.map(used).fold(first.limit, f64::max);
+        let row = |values: &Vec<usize>| {
+            let Bytes { activations, fixed } = Bytes::of(table, values);
+            Row {
+                activations,
+                fixed,
+                values: values.clone(),
+                ..first.clone()
+            }
+        };
+        let more = moments.iter().map(row).filter(|row| used(row) > worst);
+        more.collect::<Vec<_>>()
+    };
+    firsts.flat_map(of_budget).collect()
+}
+
+/// For each moment, without those whose places are all taken in another, one value at each place:
+/// the one that is widest by `bits`. One moment at least, if only an empty one.
+fn widest(table: &Table, bits: &dyn Fn(&ValueSize) -> u64) -> Vec<Vec<usize>> {
     let (sizes, all) = (table.sizes(), table.sizes().moments());
+    let mut at: Vec<usize> = (0..sizes.values().len()).collect();
+    for (v, value) in sizes.values().iter().enumerate() {
+        if bits(value) > bits(&sizes.values()[at[value.place]]) {
+            at[value.place] = v;
+        }
+    }
     let within =
         |small: &[usize], large: &[usize]| small.iter().all(|j| large.binary_search(j).is_ok());
     let covered = |i: usize| {
@@ -186,23 +240,12 @@ fn moments(table: &Table) -> Vec<Bytes> {
             within(&all[i], other) && (other.len() > all[i].len() || (o < i && *other == all[i]))
         })
     };
-    let mut rows = Vec::new();
-    for i in (0..all.len()).filter(|&i| !covered(i)) {
-        let mut choices: Vec<Vec<&ValueSize>> = vec![Vec::new()];
-        for &place in &all[i] {
-            let mut widest: Vec<&ValueSize> = sizes.members(place).collect();
-            widest.sort_by_key(|v| v.activation);
-            widest.dedup_by_key(|v| v.activation);
-            let with = |chosen: Vec<_>| {
-                let more = widest.iter().map(move |&v| [&chosen[..], &[v]].concat());
-                more.collect::<Vec<_>>()
-            };
-            choices = choices.into_iter().flat_map(with).collect();
-        }
-        rows.extend(choices.into_iter().map(|values| Bytes::of(table, values)));
+    let kept = (0..all.len()).filter(|&i| !covered(i));
+    let mut moments: Vec<Vec<usize>> = kept
+        .map(|i| all[i].iter().map(|&place| at[place]).collect())
+        .collect();
+    if moments.is_empty() {
+        moments.push(Vec::new());
     }
-    if rows.is_empty() {
-        rows.push(Bytes::of(table, []));
-    }
-    rows
+    moments
 }

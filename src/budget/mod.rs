@@ -9,8 +9,9 @@
 //! latency=2ms                                   measured time of one image
 //! ```
 //!
-//! `x` is times smaller than the float network, `bits` the mean over all weights or activations;
-//! bytes take B, KB, MB, GB (powers of 1000) or KiB, MiB, GiB (powers of 1024).
+//! `x` is times smaller than the float network, `bits` the mean over all weights or activations; an
+//! answer keeps its 32 bits an entry. Bytes take B, KB, MB, GB (powers of 1000) or KiB, MiB, GiB
+//! (powers of 1024).
 
 mod pin;
 
@@ -19,7 +20,7 @@ use std::str::FromStr;
 
 pub use pin::Pin;
 
-use crate::cost::{Cost, Sizes, float_cost};
+use crate::cost::{Cost, REAL_BITS, Sizes, float_cost};
 use crate::{Error, ErrorKind, Result};
 
 /// Something that a plan uses up.
@@ -185,7 +186,7 @@ fn mean_bits_amount(resource: Resource, sizes: &Sizes, bits: f64) -> f64 {
         .iter()
         .map(|v| match v.activation {
             Some(_) => v.lines as f64 * bytes(v.line),
-            None => v.bytes(32) as f64,
+            None => v.bytes(REAL_BITS) as f64,
         })
         .collect();
     let alive = |moment: &Vec<usize>| moment.iter().map(|&v| values[v]).sum();

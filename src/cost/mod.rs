@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! weight bytes       sum_l ceil(n_l w_l / 8)
-//! activation bytes   sum_v h_v ceil(e_v a_j(v) / 8), a line beginning with a byte of its own
+//! activation bytes   sum_v h_v ceil(e_v a_j(v) / 8), a line beginning with a byte of its own; an
+//!                    answer has 32 bits an entry
 //! their peak         the same over the places taken at a moment, where the values of one place
 //!                    (a sum is written over what it sums in) have the bits of the widest
 //! memory             weight bytes + peak activation bytes

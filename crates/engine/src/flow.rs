@@ -42,14 +42,15 @@ impl Flow {
         for (i, step) in self.steps.iter().enumerate() {
             let done = |&&v: &&usize| {
                 let reads = step.inputs.iter().filter(|&&other| other == v).count();
-                *taken[v].end() == i + 1 && reads == 1
+                *taken[v].end() == i + 1 && reads == 1 && v != self.output
             };
             if let Some(&over) = step.over.iter().rfind(done) {
                 first[step.output] = first[over];
             }
         }
-        for v in (0..first.len()).filter(|&v| first[v] != v) {
-            taken[first[v]] = *taken[first[v]].start()..=*taken[v].end();
+        for v in 0..first.len() {
+            let place = &taken[first[v]];
+            taken[first[v]] = *place.start()..=*taken[v].end().max(place.end());
         }
         Places { first, taken }
     }
@@ -108,5 +109,32 @@ mod tests {
         // 1 is read again; a value added to itself stays.
         let again = flow(&[(&[0], &[]), (&[1, 1], &[1, 1]), (&[2, 1], &[2, 1])]);
         assert_eq!(again.places().first, [0, 1, 2, 1]);
+    }
+
+    #[test]
+    fn values_may_be_written_in_any_order() {
+        // 0 -> 1, 3 = 1 + 0, 3 -> 4, 2 = 4 + 3, 2 -> 5.
+        let mut flow = flow(&[
+            (&[0], &[]),
+            (&[1, 0], &[0]),
+            (&[3], &[]),
+            (&[4, 3], &[3]),
+            (&[2], &[]),
+        ]);
+        for (step, output) in flow.steps.iter_mut().zip([1, 3, 4, 2, 5]) {
+            step.output = output;
+        }
+        flow.output = 5;
+        let places = flow.places();
+        assert_eq!(places.first, [0, 1, 0, 0, 4, 5]);
+        assert_eq!(places.taken[0], 0..=5);
+    }
+
+    #[test]
+    fn the_answer_is_not_written_over() {
+        let mut flow = flow(&[(&[0], &[]), (&[0, 1], &[0, 1])]);
+        assert_eq!(flow.places().first, [0, 1, 1]);
+        flow.output = 1;
+        assert_eq!(flow.places().first, [0, 1, 0]);
     }
 }

@@ -148,14 +148,19 @@ impl Kernel {
 
     /// The lines, of `height`, that the lines `y` of output are made of.
     pub(crate) fn reads(&self, y: Range<usize>, height: usize) -> Range<usize> {
-        match (self, self.window()) {
-            (_, Some(window)) => window.lines(y, height),
-            (Kernel::Pad { corner, .. }, None) => {
+        match self {
+            Kernel::Conv(conv) => conv.window().lines(y, height),
+            Kernel::MaxPool { window, .. } | Kernel::AvgPool { window, .. } => {
+                window.lines(y, height)
+            }
+            Kernel::Pad { corner, .. } => {
                 let [start, end] = [y.start, y.end].map(|y| y.saturating_sub(corner[0]));
                 start.min(height)..end.min(height)
             }
-            (Kernel::Shuffle(_), None) => 0..height,
-            (_, None) => y,
+            Kernel::Shuffle(_) => 0..height,
+            Kernel::Add(_) | Kernel::Concat(..) | Kernel::Table(_) | Kernel::PadChannels { .. } => {
+                y
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Place {
     pub(crate) range: Range<usize>,
     /// Bits that each of its codes takes.
     pub(crate) width: Bits,
+    /// Lines.
     pub(crate) lines: usize,
     /// Entries of a line.
     pub(crate) line: usize,
@@ -65,14 +66,14 @@ impl Program {
 
     /// The bytes that live while the input is filled, and while each step runs.
     pub fn live_bytes(&self) -> Vec<u64> {
-        Homes::new(self).loads(self)
+        Homes::new(self, &self.packed).loads(self)
     }
 
     /// Packs values where the most live at once, those first that gain the most, until the peak of
     /// [`Program::activation_bytes`] is at most `peak_bytes` or can be no less.
     pub fn pack(&mut self, peak_bytes: u64) {
         loop {
-            let homes = Homes::new(self);
+            let homes = Homes::new(self, &self.packed);
             let loads = homes.loads(self).into_iter().enumerate();
             let Some((moment, _)) = loads.filter(|l| l.1 > peak_bytes).max_by_key(|l| l.1) else {
                 return;
@@ -91,15 +92,21 @@ impl Program {
         }
     }
 
-    /// The place of every value of this Program, which has passed its check, in an arena, and the
-    /// arena's length. All lie apart, a byte for each code, where it `keeps_values`.
-    pub(crate) fn arrange(&self, keeps_values: bool) -> (Vec<Place>, usize) {
-        let mut homes = Homes::new(self);
-        if keeps_values {
-            homes.places.first = (0..self.values.len()).collect();
-            homes.places.taken.fill(0..=self.steps.len());
-            homes.widths.fill(Bits::EIGHT);
-        }
+    /// The place of every value of this Program, which has passed its check, in an arena where the
+    /// values listed in `packed` lie packed, and the arena's length.
+    pub(crate) fn arrange(&self, packed: &[usize]) -> (Vec<Place>, usize) {
+        self.arrange_at(Homes::new(self, packed))
+    }
+
+    /// [`Program::arrange`] with a byte for each code, and all values apart.
+    pub(crate) fn arrange_apart(&self) -> (Vec<Place>, usize) {
+        let mut homes = Homes::new(self, &[]);
+        homes.places.first = (0..self.values.len()).collect();
+        homes.places.taken.fill(0..=self.steps.len());
+        self.arrange_at(homes)
+    }
+
+    fn arrange_at(&self, homes: Homes) -> (Vec<Place>, usize) {
         let size = |(v, value): (usize, &Value)| match (value.format, homes.widths[v]) {
             _ if homes.places.first[v] != v => 0,
             (Format::Real, _) => 0,
@@ -128,14 +135,14 @@ struct Homes {
 }
 
 impl Homes {
-    fn new(program: &Program) -> Self {
+    fn new(program: &Program, listed: &[usize]) -> Self {
         let places = flow(program).places();
         let count = program.values.len();
-        let mut listed = vec![false; count];
-        program.packed.iter().for_each(|&v| listed[v] = true);
-        let (mut packed, mut narrow) = (listed.clone(), vec![Bits::ONE; count]);
+        let mut is_listed = vec![false; count];
+        listed.iter().for_each(|&v| is_listed[v] = true);
+        let (mut packed, mut narrow) = (is_listed.clone(), vec![Bits::ONE; count]);
         for (v, &first) in places.first.iter().enumerate() {
-            packed[first] &= listed[v];
+            packed[first] &= is_listed[v];
             narrow[first] = narrow[first].max(true_width(&program.values[v]));
         }
         let width = |&first: &usize| match packed[first] {

@@ -20,8 +20,10 @@ pub struct Program {
     pub values: Vec<Value>,
     /// The steps, in running order; each reads values already written, and writes a new one.
     pub steps: Vec<Step>,
-    /// The values whose codes lie in the arena at their true width, line by line, ascending; the
-    /// codes of all others take a byte each, which is faster.
+    /// The values whose codes may lie in the arena at their true width, line by line, ascending;
+    /// those of all others take a byte each, which is faster. Values that share a place, since a
+    /// sum is written over one of them, lie so where all of them are listed, at the width of the
+    /// widest.
     pub packed: Vec<usize>,
     /// The value that holds the answer (logits before any softmax).
     pub output: usize,

@@ -302,7 +302,10 @@ impl Draft {
     /// No step yet of a Program whose frame has passed its check.
     fn new(program: &Program, threads: usize, isa: Isa, keeps_values: bool) -> Self {
         let threads = threads.clamp(1, MOST_THREADS);
-        let (places, arena_len) = program.arrange(keeps_values);
+        let (places, arena_len) = match keeps_values {
+            true => program.arrange_apart(),
+            false => program.arrange(&program.packed),
+        };
         Self {
             network: Network::new(program, isa, keeps_values, threads, &places),
             places,

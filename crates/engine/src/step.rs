@@ -46,7 +46,7 @@ impl Ready {
             has_codes: output.grid().is_some(),
             cut: None,
         };
-        if !program.packed.is_empty() {
+        if places.iter().any(Place::is_packed) {
             ready.cut();
         }
         ready

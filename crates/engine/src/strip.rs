@@ -29,12 +29,27 @@ impl Ready {
     /// Cuts the step into strips.
     pub(crate) fn cut(&mut self) {
         let height = self.output.lines;
-        let fits = |n: &usize| {
-            let mut desk = Desk::default();
-            self.reserve_cut(&self.cut_at(*n), &mut desk);
-            desk.len_bytes() <= DESK_BYTES
+        let scratch = |n: usize| match &self.kernel {
+            Kernel::Conv(conv) => conv.scratch_bytes(n),
+            Kernel::MaxPool { .. }
+            | Kernel::AvgPool { .. }
+            | Kernel::Add(_)
+            | Kernel::Concat(..)
+            | Kernel::Table(_)
+            | Kernel::Pad { .. }
+            | Kernel::PadChannels { .. }
+            | Kernel::Shuffle(_) => 0,
         };
-        let lines = (1..=height).take_while(fits).last().unwrap_or(1);
+        let bytes = |n: usize| scratch(n) + self.cut_at(n).lens.iter().sum::<usize>();
+        // The most that fit: more lines never take less.
+        let (mut lines, mut most) = (1, height);
+        while lines < most {
+            let middle = lines + (most - lines).div_ceil(2);
+            match bytes(middle) <= DESK_BYTES {
+                true => lines = middle,
+                false => most = middle - 1,
+            }
+        }
         self.cut = Some(self.cut_at(lines));
         let n = self.parts.len().min(height);
         self.parts = (0..n)
@@ -166,7 +181,7 @@ impl Ready {
         if let (Kernel::Shuffle(table), Target::Codes(made), Some(codes)) =
             (&self.kernel, &mut target, inputs[0])
             && from.is_packed()
-            && x.len() < from.lines * from.line
+            && x.is_empty()
         {
             let table = made.iter_mut().zip(&table[part]);
             table.for_each(|(made, &at)| *made = from.code(codes, at as usize));
@@ -226,12 +241,13 @@ impl Ready {
 }
 
 impl Cut {
-    /// The rooms of its lengths in `lines`, the last with all that is left.
+    /// The rooms of its lengths in `lines`; what is read, if anything, has all that is left.
     fn split<'a>(&self, lines: &'a mut [u8]) -> [&'a mut [u8]; 3] {
-        let [made, second, _] = self.lens;
+        let [made, second, read] = self.lens;
         let (made, rest) = lines.split_at_mut(made);
         let (second, rest) = rest.split_at_mut(second);
-        [made, second, rest]
+        let read = if read == 0 { 0 } else { rest.len() };
+        [made, second, &mut rest[..read]]
     }
 }
 

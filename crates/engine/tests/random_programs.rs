@@ -60,17 +60,81 @@ fn packed(program: &Program, random: &mut Random) -> [Program; 2] {
 fn packed_values_change_no_answer() {
     for (seed, mut random, program) in programs(400) {
         let mut bytes = Session::new(&program, 1).unwrap();
-        let pixels = random.pixels(bytes.input_len());
-        let answer = bits_of(bytes.run(&pixels).unwrap());
+        let pixels = random.pixels(3 * bytes.input_len());
+        let every = bits_of(bytes.run_every_exit(&pixels, 3).unwrap());
+        let answers = bits_of(bytes.run_batch(&pixels, 3).unwrap());
         for packed in packed(&program, &mut random) {
+            let check = |session: &mut Session| {
+                let place = format!("seed {seed}, {}", session.isa());
+                let found = bits_of(session.run_batch(&pixels, 3).unwrap());
+                assert_eq!(found, answers, "{place}");
+                assert_eq!(session.exits(), bytes.exits(), "{place}");
+                let found = bits_of(session.run_every_exit(&pixels, 3).unwrap());
+                assert_eq!(found, every, "{place}");
+            };
             for isa in exbit_engine::present_isas() {
-                let mut session = Session::with_isa(&packed, isa).unwrap();
-                let found = bits_of(session.run(&pixels).unwrap());
-                assert_eq!(found, answer, "seed {seed}, {isa}");
+                check(&mut Session::with_isa(&packed, isa).unwrap());
             }
-            let mut shared = Session::new(&packed, 3).unwrap();
-            let found = bits_of(shared.run(&pixels).unwrap());
-            assert_eq!(found, answer, "seed {seed}, 3 threads");
+            check(&mut Session::new(&packed, 2).unwrap());
+            check(&mut Session::new(&packed, 3).unwrap());
+        }
+    }
+}
+
+/// The program with its values numbered in another order, and the answer perhaps another value.
+fn renumbered(program: &Program, random: &mut Random) -> Program {
+    let mut other = program.clone();
+    let count = program.values.len();
+    let mut numbers: Vec<usize> = (0..count).collect();
+    (2..count).for_each(|i| numbers.swap(i, 1 + random.below(i)));
+    for (v, &number) in numbers.iter().enumerate() {
+        other.values[number] = program.values[v].clone();
+    }
+    for step in &mut other.steps {
+        step.output = numbers[step.output];
+        step.inputs.iter_mut().for_each(|v| *v = numbers[*v]);
+    }
+    other.output = numbers[program.output];
+    other
+}
+
+#[test]
+fn values_may_be_numbered_in_any_order_and_any_may_be_the_answer() {
+    let mut checked = 0;
+    for seed in 0..3000 {
+        let mut random = Random::new(seed);
+        let program = random::program(&mut random, 9);
+        let mut other = renumbered(&program, &mut random);
+        if seed % 2 == 0 {
+            // Real numbers are for the answer only.
+            let (bits, scale, zero) = (Bits::EIGHT, 0.05, 100);
+            other.values[other.output].format = Format::Codes(Grid { bits, scale, zero });
+            other.output = random.below(other.values.len());
+        }
+        if other.check().is_err() {
+            continue;
+        }
+        checked += 1;
+        let mut apart = Session::keeping_values(&other, None).unwrap();
+        let pixels = random.pixels(apart.input_len());
+        let answer = bits_of(apart.run(&pixels).unwrap());
+        let mut sharing = Session::new(&other, 1).unwrap();
+        let found = bits_of(sharing.run(&pixels).unwrap());
+        assert_eq!(found, answer, "seed {seed}");
+    }
+    assert!(checked > 2000, "{checked}");
+}
+
+#[test]
+fn an_arena_is_little_more_than_what_lives_at_once() {
+    for (_, mut random, program) in programs(100) {
+        let [packed, half] = packed(&program, &mut random);
+        for program in [program, packed, half] {
+            let session = Session::new(&program, 1).unwrap();
+            let values = session.arena_bytes() - session.working_bytes();
+            let (peak, count) = (program.activation_bytes().peak, program.values.len());
+            let most = peak as usize * 5 / 4 + 128 * count;
+            assert!(values <= most, "{values} for a peak of {peak}");
         }
     }
 }

@@ -34,7 +34,10 @@ pub(crate) trait Prepared: Debug + Send + Sync {
     /// Bytes of packed weights and constants.
     fn len_bytes(&self) -> usize;
 
-    /// Grows `scratch` to what a run that makes at most `lines` lines takes.
+    /// The bytes of scratch that a run takes which makes at most `lines` lines.
+    fn scratch_bytes(&self, lines: usize) -> usize;
+
+    /// Grows `scratch` to them.
     fn reserve(&self, lines: usize, scratch: &mut Scratch);
 
     /// Part `i` of `n` nearly equal ones, which begins and ends where this kernel can.
@@ -126,6 +129,11 @@ impl PackedConv {
     /// Bytes of packed weights and constants.
     pub fn len_bytes(&self) -> usize {
         self.kernel.len_bytes()
+    }
+
+    /// The bytes of scratch that a run takes which makes at most `lines` lines.
+    pub fn scratch_bytes(&self, lines: usize) -> usize {
+        self.kernel.scratch_bytes(lines)
     }
 
     /// Grows `scratch` to what a run that makes at most `lines` lines takes.
@@ -239,6 +247,10 @@ impl Prepared for Definition {
 
     fn len_bytes(&self) -> usize {
         self.weights.len() + 8 * self.epilogue.m.len()
+    }
+
+    fn scratch_bytes(&self, _: usize) -> usize {
+        0
     }
 
     fn reserve(&self, _: usize, _: &mut Scratch) {}

@@ -236,8 +236,12 @@ impl<M: Channels> Prepared for PackedDepthwise<M> {
         size_of_val(&self.weights[..]) + constants
     }
 
-    fn reserve(&self, _: usize, scratch: &mut Scratch) {
-        let needed = self.shape.input[1] * self.shape.input[2] + SLACK;
+    fn scratch_bytes(&self, _: usize) -> usize {
+        self.shape.input[1] * self.shape.input[2] + SLACK
+    }
+
+    fn reserve(&self, lines: usize, scratch: &mut Scratch) {
+        let needed = self.scratch_bytes(lines);
         scratch.bytes.resize(scratch.bytes.len().max(needed), 0);
     }
 

@@ -81,6 +81,7 @@ pub(crate) struct Lines {
     pub(crate) len: usize,
     /// Lines of output made at a time.
     pub(crate) outputs: usize,
+    /// Says which lines of input make a line of output.
     window: Window,
 }
 
@@ -115,12 +116,11 @@ impl Lines {
         Some(&codes[(y - input.first) * self.len..])
     }
 
-    /// Grows `scratch` to what a copy for `outputs` lines of output takes.
-    pub(crate) fn reserve<L: Lane>(&self, outputs: usize, scratch: &mut Scratch) {
-        if self.copied {
-            let held = L::scratch(scratch);
-            let needed = self.window.span(self.outputs.min(outputs)) * self.len + SLACK;
-            held.resize(held.len().max(needed), L::default());
+    /// The lanes that a copy for `outputs` lines of output takes.
+    pub(crate) fn scratch_len(&self, outputs: usize) -> usize {
+        match self.copied {
+            true => self.window.span(self.outputs.min(outputs)) * self.len + SLACK,
+            false => 0,
         }
     }
 

@@ -199,8 +199,14 @@ impl<M: Micro> Prepared for Packed<M> {
         size_of_val(&self.weights[..]) + constants + size_of_val(&self.pixels[..])
     }
 
+    fn scratch_bytes(&self, lines: usize) -> usize {
+        self.lines.scratch_len(lines) * size_of::<M::Lane>()
+    }
+
     fn reserve(&self, lines: usize, scratch: &mut Scratch) {
-        self.lines.reserve::<M::Lane>(lines, scratch);
+        let held = M::Lane::scratch(scratch);
+        let needed = self.lines.scratch_len(lines);
+        held.resize(held.len().max(needed), M::Lane::default());
     }
 
     /// Whole pixels, or whole panels of a single one.

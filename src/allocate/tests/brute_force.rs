@@ -66,7 +66,15 @@ fn table(random: &mut Random, layers: usize, activations: usize, choice_count: u
         let value = over.map_or_else(new, |over| ValueSize { activation, ..over });
         values.push(value);
     }
-    let places: Vec<usize> = (0..activations).filter(|&v| values[v].place == v).collect();
+    values.push(ValueSize {
+        activation: None,
+        lines: 1,
+        line: size(random),
+        place: values.len(),
+    });
+    let places: Vec<usize> = (0..values.len())
+        .filter(|&v| values[v].place == v)
+        .collect();
     let sizes = Sizes::new(
         (0..layers).map(|l| layer(random, l)).collect(),
         (0..activations).map(|j| format!("value{j}")).collect(),
@@ -76,7 +84,7 @@ fn table(random: &mut Random, layers: usize, activations: usize, choice_count: u
                 places
                     .iter()
                     .copied()
-                    .filter(|&p| p <= j && random.unit() < 0.7)
+                    .filter(|&p| (p <= j || p == activations) && random.unit() < 0.7)
                     .collect()
             })
             .collect(),

@@ -29,9 +29,11 @@ Budgets:
   bops=                                                0.4G or 100x
   latency=                                             2ms, 500us: one image on one thread
 
-peak-activations= and memory= are bytes of the arena in which the Program runs. Codes of activations
-take a byte each there; where that is too much, as many values as need be lie packed at their true
-width, which takes time. activations= counts all of them at their true width, however they lie.
+peak-activations= is what lives at once in the arena in which the Program runs, memory= that and the
+weights. Codes of activations take a byte each there; where that is too much, as many values as need
+be lie packed at their true width. That takes time, which a latency= beside it does not count, and
+8 KiB or a few lines of a value to work in for each thread. activations= counts all values at their
+true width, however they lie.
 
 Time is measured before the search, on this machine: each layer at each of the bit-widths; what
 `exbit latency` or a run before this one kept is not measured again. A --latency-table from another

@@ -229,7 +229,7 @@ fn sums(json: &Json, survey: &Survey) -> String {
         ),
         format!("weights {}{mean}", bytes(totals.weight_bytes)),
         format!(
-            "activations {} at the peak{packed}, {} in all{arena}",
+            "activations {} at the peak{packed}, {} in all at their bits{arena}",
             bytes(totals.activation_bytes_peak),
             bytes(totals.activation_bytes_sum)
         ),

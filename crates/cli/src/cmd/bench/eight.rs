@@ -87,6 +87,7 @@ fn least(turns: Vec<Vec<LayerTime>>) -> Vec<LayerTime> {
 /// have eight bits.
 fn at_eight_bits(program: &Program) -> Option<Program> {
     let mut eight = program.clone();
+    eight.packed.clear();
     let mut fewer = false;
     for value in &mut eight.values {
         if let Format::Codes(grid) = &mut value.format {
