@@ -5,7 +5,8 @@
 //! which others are wider is answered with their row ([`beyond`]), so that only those few rows are
 //! made that matter. Memory adds the weights to each. BOPs and times depend on a layer's choice and
 //! its input's together. Amounts are whole numbers but for times, so a row of whole numbers is
-//! allowed half of one more: sums in `f64` are then exact, and a solver's tolerance changes nothing.
+//! allowed half of one more: sums in `f64` are then exact, and a solver's tolerance changes
+//! nothing.
 
 use std::rc::Rc;
 
