@@ -1,5 +1,5 @@
-//! Convolution prepared for one CPU: which kernel runs it, its weights packed as that kernel reads
-//! them.
+//! Convolution prepared for one CPU: which kernels can run it, its weights packed as the fastest of
+//! them (`tune`) reads them.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::micro::Micro;
 use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{Avx2, Avx512Vnni, AvxVnni, Ones};
-use crate::{ConvShape, Epilogue, Grid, Isa, Source, Target, Window, scalar};
+use crate::{ConvShape, Epilogue, Grid, Isa, Source, Target, Window, scalar, tune};
 
 /// A convolution, ready to run.
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub(crate) trait Prepared: Debug + Send + Sync {
 
     /// Bytes of packed weights and constants.
     fn len_bytes(&self) -> usize;
+
+    /// Whether it makes codes, not real numbers.
+    fn has_codes(&self) -> bool;
 
     /// The bytes of scratch that a run takes which makes at most `lines` lines.
     fn scratch_bytes(&self, lines: usize) -> usize;
@@ -86,7 +89,8 @@ impl Scratch {
 }
 
 impl PackedConv {
-    /// Packs `weights`, `[Cout, kh, kw, Cin / groups]`, for input codes on `grid`.
+    /// Packs `weights`, `[Cout, kh, kw, Cin / groups]`, for input codes on `grid`, for the kernel
+    /// that is the fastest on this CPU.
     pub fn new(isa: Isa, shape: ConvShape, grid: Grid, weights: &[i8], epilogue: Epilogue) -> Self {
         let draft = Draft {
             shape,
@@ -94,21 +98,30 @@ impl PackedConv {
             weights,
             epilogue,
         };
-        let kernel: Arc<dyn Prepared> = match isa.0 {
-            Level::Scalar => Arc::new(Definition {
-                shape,
-                zero: grid.zero,
-                weights: weights.to_vec(),
-                epilogue: draft.epilogue,
-            }),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(token) => draft.avx2(token),
-            #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni(token) => draft.avxvnni(token),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(token) => draft.avx512vnni(token),
-        };
+        let kernel = tune::fastest(&draft.kernels(isa), &shape, grid);
         Self { shape, kernel }
+    }
+
+    /// As [`PackedConv::new`], for each kernel that can run it.
+    pub fn all(
+        isa: Isa,
+        shape: ConvShape,
+        grid: Grid,
+        weights: &[i8],
+        epilogue: Epilogue,
+    ) -> Vec<Self> {
+        let draft = Draft {
+            shape,
+            grid,
+            weights,
+            epilogue,
+        };
+        let kernels = draft.kernels(isa).into_iter();
+        let packed = kernels.map(|kernel| Self {
+            shape,
+            kernel: (kernel.pack)(),
+        });
+        packed.collect()
     }
 
     /// The kernel's name.
@@ -165,71 +178,114 @@ impl PackedConv {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+/// A kernel that can run a convolution.
+pub(crate) struct Candidate<'a> {
+    pub(crate) name: &'static str,
+    /// Packs the convolution for it.
+    pub(crate) pack: Box<dyn Fn() -> Arc<dyn Prepared> + 'a>,
+}
+
 impl Draft<'_> {
-    fn avx2(self, token: Avx2) -> Arc<dyn Prepared> {
-        let levels = self.grid.bits.levels();
-        if self.shape.is_depthwise() {
-            self.depthwise(token)
-        } else if let Some(look) = Look::new(token, Avx2::LOOKS, &self.shape, levels, self.weights)
-        {
-            self.dense(look)
-        } else if let Some(low) = token.low(levels, self.weights) {
-            self.dense(low)
-        } else {
-            self.dense(token.wide())
+    /// The kernels of `isa` that can run it, exactly; the last one is for any weights and codes.
+    fn kernels(&self, isa: Isa) -> Vec<Candidate<'_>> {
+        match isa.0 {
+            Level::Scalar => vec![Candidate {
+                name: SCALAR,
+                pack: Box::new(|| {
+                    Arc::new(Definition {
+                        shape: self.shape,
+                        zero: self.grid.zero,
+                        weights: self.weights.to_vec(),
+                        epilogue: self.epilogue.clone(),
+                    })
+                }),
+            }],
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(token) => self.avx2(token),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni(token) => self.avxvnni(token),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni(token) => self.avx512vnni(token),
         }
-    }
-
-    fn avxvnni(self, token: AvxVnni) -> Arc<dyn Prepared> {
-        let levels = self.grid.bits.levels();
-        if self.shape.is_depthwise() {
-            return self.depthwise(token.avx2);
-        }
-        match Look::new(
-            token.avx2,
-            AvxVnni::LOOKS,
-            &self.shape,
-            levels,
-            self.weights,
-        ) {
-            Some(look) => self.dense(look),
-            None => self.dense(token),
-        }
-    }
-
-    fn avx512vnni(self, token: Avx512Vnni) -> Arc<dyn Prepared> {
-        let (shape, levels, weights) = (&self.shape, self.grid.bits.levels(), self.weights);
-        if shape.is_depthwise() {
-            return self.depthwise(token);
-        }
-        let ones = Ones::new(token, shape, levels, weights);
-        let look = Look::new(token, Avx512Vnni::LOOKS, shape, levels, weights);
-        let nibbles = token.nibbles(levels, weights, shape.depth());
-        match (ones, look, nibbles) {
-            (Some(ones), _, _) => self.dense(ones),
-            (None, Some(look), _) => self.dense(look),
-            (None, None, Some(nibbles)) => self.dense(nibbles),
-            (None, None, None) => self.dense(token),
-        }
-    }
-
-    fn dense<M: Micro>(self, micro: M) -> Arc<dyn Prepared> {
-        let (zero, epilogue) = (self.grid.zero, self.epilogue);
-        Arc::new(Packed::new(micro, self.shape, zero, self.weights, epilogue))
-    }
-
-    fn depthwise<M: Channels>(self, micro: M) -> Arc<dyn Prepared> {
-        let (zero, epilogue) = (self.grid.zero, self.epilogue);
-        Arc::new(PackedDepthwise::new(
-            micro,
-            self.shape,
-            zero,
-            self.weights,
-            epilogue,
-        ))
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+impl Draft<'_> {
+    fn avx2(&self, token: Avx2) -> Vec<Candidate<'_>> {
+        let levels = self.grid.bits.levels();
+        if self.shape.is_depthwise() {
+            return vec![self.depthwise(token)];
+        }
+        let look = Look::new(token, Avx2::DEPTH, &self.shape, levels, self.weights);
+        let dense = match token.low(levels, self.weights) {
+            Some(low) => self.dense(low),
+            None => self.dense(token.wide()),
+        };
+        look.map(|look| self.dense(look))
+            .into_iter()
+            .chain([dense])
+            .collect()
+    }
+
+    fn avxvnni(&self, token: AvxVnni) -> Vec<Candidate<'_>> {
+        let levels = self.grid.bits.levels();
+        if self.shape.is_depthwise() {
+            return vec![self.depthwise(token.avx2)];
+        }
+        let look = Look::new(token.avx2, Avx2::DEPTH, &self.shape, levels, self.weights);
+        let dense = self.dense(token);
+        look.map(|look| self.dense(look))
+            .into_iter()
+            .chain([dense])
+            .collect()
+    }
+
+    fn avx512vnni(&self, token: Avx512Vnni) -> Vec<Candidate<'_>> {
+        let (shape, levels, weights) = (&self.shape, self.grid.bits.levels(), self.weights);
+        if shape.is_depthwise() {
+            return vec![self.depthwise(token)];
+        }
+        let ones = Ones::new(token, shape, levels, weights).map(|ones| self.dense(ones));
+        let look = Look::new(token, Avx512Vnni::DEPTH, shape, levels, weights);
+        let look = look.map(|look| self.dense(look));
+        // Half of the memory, and no slower.
+        let dense = match token.nibbles(levels, weights, shape.depth()) {
+            Some(nibbles) => self.dense(nibbles),
+            None => self.dense(token),
+        };
+        ones.into_iter().chain(look).chain([dense]).collect()
+    }
+
+    fn dense<M: Micro>(&self, micro: M) -> Candidate<'_> {
+        Candidate {
+            name: micro.name(),
+            pack: Box::new(move || {
+                let (zero, epilogue) = (self.grid.zero, self.epilogue.clone());
+                Arc::new(Packed::new(micro, self.shape, zero, self.weights, epilogue))
+            }),
+        }
+    }
+
+    fn depthwise<M: Channels>(&self, micro: M) -> Candidate<'_> {
+        Candidate {
+            name: M::NAME,
+            pack: Box::new(move || {
+                let (zero, epilogue) = (self.grid.zero, self.epilogue.clone());
+                Arc::new(PackedDepthwise::new(
+                    micro,
+                    self.shape,
+                    zero,
+                    self.weights,
+                    epilogue,
+                ))
+            }),
+        }
+    }
+}
+
+/// The name of the definition.
+const SCALAR: &str = "conv-scalar";
 
 /// The definition itself.
 #[derive(Debug)]
@@ -242,11 +298,15 @@ struct Definition {
 
 impl Prepared for Definition {
     fn name(&self) -> &'static str {
-        "conv-scalar"
+        SCALAR
     }
 
     fn len_bytes(&self) -> usize {
         self.weights.len() + 8 * self.epilogue.m.len()
+    }
+
+    fn has_codes(&self) -> bool {
+        self.epilogue.finish.has_codes()
     }
 
     fn scratch_bytes(&self, _: usize) -> usize {

@@ -236,6 +236,10 @@ impl<M: Channels> Prepared for PackedDepthwise<M> {
         size_of_val(&self.weights[..]) + constants
     }
 
+    fn has_codes(&self) -> bool {
+        self.epilogue.finish.has_codes()
+    }
+
     fn scratch_bytes(&self, _: usize) -> usize {
         self.shape.input[1] * self.shape.input[2] + SLACK
     }

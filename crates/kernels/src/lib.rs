@@ -27,6 +27,7 @@ mod quantize;
 pub mod scalar;
 mod team;
 mod tiles;
+mod tune;
 mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86;

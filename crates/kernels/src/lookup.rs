@@ -17,7 +17,7 @@ use crate::{ConvShape, every};
 /// All sums of four codes: entry `i` sums those whose bit is in `i`.
 pub(crate) type Sums = [u8; 16];
 
-/// The largest code for which a table pays.
+/// The largest code of which a table's sums fit.
 const MOST_LEVELS: u8 = 15;
 
 /// Bit planes of weights.
@@ -38,28 +38,12 @@ pub(crate) struct Look<T> {
     pub(crate) flush: usize,
 }
 
-/// What the instructions at hand can do, in cycles as measured (Zen 4): what decides whether
-/// looking up pays.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    /// Channels of a panel.
-    pub(crate) channels: usize,
-    /// Codes of a step.
-    pub(crate) depth: usize,
-    /// A look-up of four codes of a panel.
-    pub(crate) lookup: f64,
-    /// A panel's sums of a pixel, widened and finished, beyond what dense ones take.
-    pub(crate) pixel: f64,
-    /// What a dense kernel takes for four codes of 16 channels.
-    pub(crate) dense: f64,
-}
-
 impl<T> Look<T> {
-    /// The kernel for codes up to `levels` and these `weights`, where it is faster than a dense
-    /// one.
+    /// The kernel for codes up to `levels` and these `weights`, where their sums fit and it takes
+    /// steps of `step` codes.
     pub(crate) fn new(
         token: T,
-        rate: Rate,
+        step: usize,
         shape: &ConvShape,
         levels: u8,
         weights: &[i8],
@@ -70,22 +54,10 @@ impl<T> Look<T> {
         let tables = (shape.input[2] / shape.groups).is_multiple_of(4) && levels <= MOST_LEVELS;
         // What fills up a step is looked up too: an index of 0, where nothing is chosen. That is no
         // sum, unless it is less those that are not chosen.
-        let whole = (shape.input[2] / shape.groups).is_multiple_of(rate.depth);
+        let whole = (shape.input[2] / shape.groups).is_multiple_of(step);
         let filled = planes == Planes::Two || whole;
-        if !tables || !filled || most > i16::MAX as usize {
-            return None;
-        }
         let flush = limit.bytes / (4 * usize::from(levels));
-        let channels = shape.output[2] / shape.groups;
-        let panels = channels.div_ceil(rate.channels) as f64;
-        let [inputs, outputs] = [shape.input, shape.output].map(|[h, w, _]| (h * w) as f64);
-        // A table takes a cycle for each input pixel; widening, two and a half look-ups.
-        let tables = inputs / outputs / shape.window.area() as f64;
-        let lookups = limit.lookups as f64 * (1.0 + 2.5 / flush as f64) * rate.lookup;
-        let fours = depth as f64 / 4.0;
-        let look = fours * (panels * lookups + tables) + panels * rate.pixel;
-        let dense = fours * channels.div_ceil(16) as f64 * rate.dense;
-        (look < dense).then_some(Self {
+        (tables && filled && most <= i16::MAX as usize).then_some(Self {
             token,
             planes,
             flush,

@@ -199,6 +199,10 @@ impl<M: Micro> Prepared for Packed<M> {
         size_of_val(&self.weights[..]) + constants + size_of_val(&self.pixels[..])
     }
 
+    fn has_codes(&self) -> bool {
+        self.epilogue.finish.has_codes()
+    }
+
     fn scratch_bytes(&self, lines: usize) -> usize {
         self.lines.scratch_len(lines) * size_of::<M::Lane>()
     }

@@ -173,8 +173,7 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
     );
     let parts = random.of(&[1, 1, 2, 3, 8]);
     // A residual lies elsewhere, or where the output goes.
-    let run = |isa: Isa, in_place: bool| {
-        let conv = PackedConv::new(isa, shape, input, &weights, epilogue.clone());
+    let run = |conv: &PackedConv, in_place: bool| {
         let mut scratch = Scratch::default();
         conv.reserve(oh, &mut scratch);
         let (mut codes, mut reals) = (vec![99; oh * ow * out], vec![9.9; oh * ow * out]);
@@ -198,12 +197,11 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
             );
         }
         let reals: Vec<u32> = reals.iter().map(|y| y.to_bits()).collect();
-        (codes, reals, conv.name())
+        (codes, reals)
     };
     // Some lines at a time, of no more of the input than they are made of.
     let height = random.of(&[1, 2, 3, 100]);
-    let in_strips = |isa: Isa| {
-        let conv = PackedConv::new(isa, shape, input, &weights, epilogue.clone());
+    let in_strips = |conv: &PackedConv| {
         let mut scratch = Scratch::default();
         conv.reserve(height, &mut scratch);
         let mut made = vec![99; oh * ow * out];
@@ -223,19 +221,22 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
         }
         made
     };
-    let (codes, reals, _) = run(Isa::SCALAR, false);
-    let compare = |isa| {
-        let (other, real, name) = run(isa, false);
+    let all = |isa| PackedConv::all(isa, shape, input, &weights, epilogue.clone());
+    let (codes, reals) = run(&all(Isa::SCALAR)[0], false);
+    let compare = |conv: PackedConv| {
+        let name = conv.name();
+        let (other, real) = run(&conv, false);
         assert!(other == codes && real == reals, "{name}: {case:?}");
         if case.output.is_some() {
-            assert!(in_strips(isa) == codes, "{name}, in strips: {case:?}");
+            assert!(in_strips(&conv) == codes, "{name}, in strips: {case:?}");
         }
         if r.is_some() && case.output.is_some() {
-            assert!(run(isa, true).0 == codes, "{name}, in place: {case:?}");
+            assert!(run(&conv, true).0 == codes, "{name}, in place: {case:?}");
         }
         name
     };
-    Isa::present().into_iter().map(compare).collect()
+    let kernels = Isa::present().into_iter().flat_map(all);
+    kernels.map(compare).collect()
 }
 
 #[test]
@@ -297,6 +298,35 @@ fn deep_sums_of_extreme_codes_equal_the_definition() {
 }
 
 #[test]
+fn the_fastest_kernel_is_one_of_those_that_can_run() {
+    let shape = ConvShape {
+        input: [6, 6, 32],
+        output: [6, 6, 32],
+        window: Window::square(3, 1, 1),
+        groups: 1,
+    };
+    let bits = Bits::new(1).expect("1 bit");
+    let grid = Grid {
+        bits,
+        scale: 0.1,
+        zero: 0,
+    };
+    let weights: Vec<i8> = (0..32 * 9 * 32i32)
+        .map(|i| (i % 3 % 2 * 2 - 1) as i8)
+        .collect();
+    let (scale, bias) = ([0.01; 32], [0.0; 32]);
+    let epilogue = Epilogue::conv(grid, &scale, &bias, None, Activation::RELU, Some(grid));
+    for isa in Isa::present() {
+        let all = PackedConv::all(isa, shape, grid, &weights, epilogue.clone());
+        let new = || PackedConv::new(isa, shape, grid, &weights, epilogue.clone());
+        let fastest = new().name();
+        assert!(all.iter().any(|conv| conv.name() == fastest));
+        // Asked again, the answer is the same.
+        assert_eq!(new().name(), fastest);
+    }
+}
+
+#[test]
 #[cfg_attr(miri, ignore = "minutes")]
 fn looked_up_sums_equal_the_definition() {
     let mut random = Random(3);
@@ -325,7 +355,7 @@ fn looked_up_sums_equal_the_definition() {
     let mut expected = Vec::new();
     for isa in Isa::present() {
         expected.extend(match isa.name() {
-            "avx2" => vec!["lookup-u4i1-avx2", "lookup-u4i2-avx2"],
+            "avx2" => vec!["lookup-u4i1-avx2", "lookup-u4i2-avx2", "conv-low-avx2"],
             "avx512vnni" => vec!["lookup-u4i1-avx512", "lookup-u4i2-avx512"],
             _ => vec![],
         });

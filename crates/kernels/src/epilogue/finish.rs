@@ -52,6 +52,14 @@ impl Finish {
         }
     }
 
+    /// Whether it makes codes, not real numbers.
+    pub(crate) fn has_codes(self) -> bool {
+        match self {
+            Finish::Clip { .. } | Finish::Curve { .. } => true,
+            Finish::Real { .. } => false,
+        }
+    }
+
     /// The code of `t`.
     ///
     /// # Panics

@@ -8,7 +8,6 @@ use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, load, load_pair, put};
 use super::dense2::{ROWS, tiles};
-use crate::lookup::Rate;
 use crate::micro::{BLOCK, Job, Micro, Out, bytes_by_fours, weights_as_bytes};
 
 /// The proof that this CPU has AVX2 and a dot product of 256 bits.
@@ -28,12 +27,6 @@ enum Encoding {
 }
 
 impl AvxVnni {
-    /// What looking up sums takes, beside this dense kernel (Zen 4).
-    pub(crate) const LOOKS: Rate = Rate {
-        dense: 1.1,
-        ..Avx2::LOOKS
-    };
-
     pub(crate) fn detect() -> Option<Self> {
         let avx2 = Avx2::detect()?;
         let evex = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");

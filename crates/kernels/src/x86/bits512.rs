@@ -21,8 +21,8 @@ const BLOCKS: usize = 2;
 pub(crate) struct Ones(Avx512Vnni);
 
 impl Ones {
-    /// The kernel for codes up to `levels` and these `weights`, where their bits fill whole lanes,
-    /// this CPU counts ones, and that is faster than a dense kernel.
+    /// The kernel for codes up to `levels` and these `weights`, where their bits fill whole lanes
+    /// and this CPU counts ones.
     pub(crate) fn new(
         token: Avx512Vnni,
         shape: &ConvShape,
@@ -32,20 +32,7 @@ impl Ones {
         let whole = (shape.input[2] / shape.groups).is_multiple_of(CODES);
         let narrow = levels == 1 && every(weights, |w| w.unsigned_abs() == 1);
         let counts = is_x86_feature_detected!("avx512vpopcntdq");
-        (whole && narrow && counts && Self::pays(shape)).then_some(Self(token))
-    }
-
-    /// In cycles for a pixel of output, as measured (Zen 4).
-    fn pays(shape: &ConvShape) -> bool {
-        let channels = shape.output[2] / shape.groups;
-        let panels = channels.div_ceil(BLOCKS * BLOCK) as f64;
-        let [inputs, outputs] = [shape.input, shape.output].map(|[h, w, _]| (h * w) as f64);
-        // Three instructions for 32 codes and a block, two a cycle; what it takes to finish a
-        // panel's sums; and six cycles to take the bits of 32 codes.
-        let count = shape.depth() as f64 / 32.0 * panels * BLOCKS as f64 * 1.5;
-        let lanes = inputs / outputs * (shape.input[2] / CODES) as f64;
-        let dense = shape.depth() as f64 / 4.0 * channels.div_ceil(BLOCK) as f64;
-        count + panels * 40.0 + 6.0 * lanes < dense
+        (whole && narrow && counts).then_some(Self(token))
     }
 }
 

@@ -3,21 +3,15 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, load, put};
-use crate::lookup::{Look, Planes, Rate, Sums, chosen};
+use crate::lookup::{Look, Planes, Sums, chosen};
 use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Channels of a panel.
 const CHANNELS: usize = 32;
 
 impl Avx2 {
-    /// Two shuffles and their additions a cycle; `Low` as measured.
-    pub(crate) const LOOKS: Rate = Rate {
-        channels: CHANNELS,
-        depth: 4,
-        lookup: 0.5,
-        pixel: 150.0,
-        dense: 1.4,
-    };
+    /// Codes of a step that looks up.
+    pub(crate) const DEPTH: usize = 4;
 }
 
 impl Micro for Look<Avx2> {

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512vnni::{Avx512Vnni, load, put};
-use crate::lookup::{Look, Planes, Rate, Sums, chosen};
+use crate::lookup::{Look, Planes, Sums, chosen};
 use crate::micro::{BLOCK, Job, Micro, Out};
 
 /// Vectors of 16 channels of a panel.
@@ -16,14 +16,8 @@ const VECTORS: usize = 2;
 const TABLES: usize = 4;
 
 impl Avx512Vnni {
-    /// A shuffle and its addition take as long as a multiply-accumulate.
-    pub(crate) const LOOKS: Rate = Rate {
-        channels: VECTORS * BLOCK,
-        depth: 4 * TABLES,
-        lookup: VECTORS as f64 / TABLES as f64,
-        pixel: 80.0,
-        dense: 1.0,
-    };
+    /// Codes of a step that looks up.
+    pub(crate) const DEPTH: usize = 4 * TABLES;
 }
 
 impl Micro for Look<Avx512Vnni> {

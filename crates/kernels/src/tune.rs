@@ -1,0 +1,79 @@
+//! Which of several kernels is the fastest for a convolution on this CPU: measured where there is a
+//! choice, once in a process for each shape, on some lines of zeros. What they give is the same.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::conv::{Candidate, Prepared, Scratch};
+use crate::{ConvShape, Grid, SLACK, Source, Target};
+
+/// Multiply-accumulates that a kernel is timed on, unless one line has more.
+const MACS: u64 = 2_000_000;
+/// How often each is timed, in turns; the least counts.
+const TURNS: usize = 4;
+/// The most kernels that can run one convolution.
+const MOST: usize = 3;
+
+/// A shape, the largest code, and the names of the kernels that can run it.
+type Question = (ConvShape, u8, [&'static str; MOST]);
+
+/// The answers so far.
+static FOUND: Mutex<Vec<(Question, usize)>> = Mutex::new(Vec::new());
+
+/// The convolution of `shape`, packed for the fastest of the `candidates`.
+pub(crate) fn fastest(
+    candidates: &[Candidate<'_>],
+    shape: &ConvShape,
+    grid: Grid,
+) -> Arc<dyn Prepared> {
+    if let [only] = candidates {
+        return (only.pack)();
+    }
+    let mut names = [""; MOST];
+    names
+        .iter_mut()
+        .zip(candidates)
+        .for_each(|(name, c)| *name = c.name);
+    let question = (*shape, grid.bits.levels(), names);
+    // Held while it is measured: two at a time would be in each other's way.
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, best)) = found.iter().find(|(other, _)| *other == question) {
+        return (candidates[*best].pack)();
+    }
+    let packed: Vec<_> = candidates.iter().map(|c| (c.pack)()).collect();
+    let times = measure(&packed, shape);
+    let best = (0..times.len()).min_by_key(|&i| times[i]).unwrap_or(0);
+    found.push((question, best));
+    packed[best].clone()
+}
+
+/// The least time of each kernel on the first lines of the output.
+fn measure(kernels: &[Arc<dyn Prepared>], shape: &ConvShape) -> Vec<Duration> {
+    let [height, width, channels] = shape.output;
+    let [_, w, c] = shape.input;
+    let lines = (height as u64 * MACS / shape.macs().max(1)).clamp(1, height as u64) as usize;
+    let part: Range<usize> = 0..lines * width * channels;
+    let reads = shape.window.lines(0..lines, shape.input[0]);
+    let zeros = vec![0; reads.len() * w * c + SLACK];
+    let (mut codes, mut numbers) = (vec![0; part.len()], vec![0.0; part.len()]);
+    let mut scratch = Scratch::default();
+    kernels.iter().for_each(|k| k.reserve(lines, &mut scratch));
+    let mut least = vec![Duration::MAX; kernels.len()];
+    for _ in 0..TURNS {
+        for (kernel, least) in kernels.iter().zip(&mut least) {
+            let mut target = match kernel.has_codes() {
+                true => Target::Codes(&mut codes),
+                false => Target::Real(&mut numbers),
+            };
+            let source = Source {
+                codes: &zeros,
+                first: reads.start,
+            };
+            let start = Instant::now();
+            kernel.run(part.clone(), source, None, &mut scratch, &mut target);
+            *least = start.elapsed().min(*least);
+        }
+    }
+    least
+}
