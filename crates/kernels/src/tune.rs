@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use crate::conv::{Candidate, Prepared, Scratch};
 use crate::{ConvShape, Grid, SLACK, Source, Target};
 
-/// Multiply-accumulates that a kernel is timed on, unless one line has more.
-const MACS: u64 = 2_000_000;
+/// Multiply-accumulates that a kernel is timed on at least, where there are as many.
+const MACS: u64 = 1_000_000;
+/// Lines that a kernel is timed on at least, for each line that two neighbouring ones share: what
+/// is made of shared lines is made again for the first of a batch, and a short one hides that.
+const LINES: usize = 8;
 /// How often each is timed, in turns; the least counts.
-const TURNS: usize = 4;
+const TURNS: usize = 3;
 /// The most kernels that can run one convolution.
 const MOST: usize = 3;
 
@@ -52,7 +55,9 @@ pub(crate) fn fastest(
 fn measure(kernels: &[Arc<dyn Prepared>], shape: &ConvShape) -> Vec<Duration> {
     let [height, width, channels] = shape.output;
     let [_, w, c] = shape.input;
-    let lines = (height as u64 * MACS / shape.macs().max(1)).clamp(1, height as u64) as usize;
+    let lines = (height as u64 * MACS / shape.macs().max(1)).min(height as u64) as usize;
+    let shared = shape.window.span(1) - 1;
+    let lines = lines.max(LINES * shared).clamp(1, height);
     let part: Range<usize> = 0..lines * width * channels;
     let reads = shape.window.lines(0..lines, shape.input[0]);
     let zeros = vec![0; reads.len() * w * c + SLACK];
