@@ -106,9 +106,14 @@ pub fn allocate(table: &Table, request: &Request) -> Result<Allocation> {
     let deadline = Instant::now() + request.time_limit.min(LONGEST);
     let mut problem = Problem::new(table, request)?;
     let (solved, missed) = loop {
-        let (solved, missed) = match solve(&problem, deadline) {
+        // A plan may show that a row of a peak is missing: then time is needed once more.
+        let round = match problem.has_peaks() {
+            true => Instant::now() + remaining(deadline) / 2,
+            false => deadline,
+        };
+        let (solved, missed) = match solve(&problem, round) {
             Some(solved) => (solved, Vec::new()),
-            None => nearest::solve(&problem, request, deadline)?,
+            None => nearest::solve(&problem, request, round)?,
         };
         if !problem.add_beyond(&solved.picks) {
             break (solved, missed);

@@ -52,7 +52,7 @@ impl<'t> Problem<'t> {
         let units = units(table, &weights, request.tied)?;
         let mut rows = Vec::new();
         for (i, budget) in request.budgets.iter().enumerate() {
-            rows.extend(rows_of(table, i, budget)?);
+            rows.extend(rows_of(table, &inputs, i, budget)?);
         }
         Ok(Self {
             table,
@@ -91,6 +91,11 @@ impl<'t> Problem<'t> {
             used += row.activation(j, a);
         }
         used
+    }
+
+    /// Whether a limit is one of a peak, whose rows come as they are needed.
+    pub(crate) fn has_peaks(&self) -> bool {
+        self.rows.iter().any(Row::is_peak)
     }
 
     /// Adds the rows of peaks that `picks` exceed unseen; whether there were any.

@@ -60,17 +60,28 @@ impl Row {
             .is_some_and(|layers| layers[l].iter().any(|a| a.len() > 1))
     }
 
+    /// Whether it counts a moment's places.
+    pub(crate) fn is_peak(&self) -> bool {
+        !self.values.is_empty()
+    }
+
     /// Raises the limit to `amount` of `resource`, if it is lower.
     pub(crate) fn raise_to(&mut self, resource: Resource, amount: f64) {
         self.limit = self.limit.max(rounded_limit(resource, amount));
     }
 }
 
-/// The rows of one budget, `index` among the request's.
+/// The rows of one budget, `index` among the request's, where activations may take their `open`
+/// choices.
 ///
 /// # Errors
 /// `Mismatch` for a latency budget without measured times.
-pub(crate) fn rows_of(table: &Table, index: usize, budget: &Budget) -> Result<Vec<Row>> {
+pub(crate) fn rows_of(
+    table: &Table,
+    open: &[Vec<usize>],
+    index: usize,
+    budget: &Budget,
+) -> Result<Vec<Row>> {
     let sizes = table.sizes();
     let limit = rounded_limit(budget.resource, budget.amount(sizes));
     let row = |layers, values: &[usize]| {
@@ -86,7 +97,10 @@ pub(crate) fn rows_of(table: &Table, index: usize, budget: &Budget) -> Result<Ve
     };
     // Where every choice is the least, a place is as wide as the value whose least is widest.
     let least = |value: &ValueSize| match value.activation {
-        Some(j) => table.activations()[j].iter().map(bits).min().unwrap_or(0),
+        Some(j) => {
+            let choices = open[j].iter().map(|&a| bits(&table.activations()[j][a]));
+            choices.min().unwrap_or(0)
+        }
         None => REAL_BITS,
     };
     let peaks = |layers: Option<LayerUse>| {
@@ -202,9 +216,8 @@ pub(crate) fn beyond(
         None => REAL_BITS,
     };
     let moments = widest(table, &chosen);
-    let is_peak = |row: &Row| !row.values.is_empty();
     let firsts = rows.iter().enumerate().filter(|(i, row)| {
-        is_peak(row) && rows[..*i].iter().all(|other| other.budget != row.budget)
+        row.is_peak() && rows[..*i].iter().all(|other| other.budget != row.budget)
     });
     let of_budget = |(_, first): (usize, &Row)| {
         let same = rows.iter().filter(|row| row.budget == first.budget);

@@ -1,5 +1,6 @@
 //! Which of several kernels is the fastest for a convolution on this CPU: measured where there is a
-//! choice, once in a process for each shape, on some lines of zeros. What they give is the same.
+//! choice, once in a process for each shape and width of codes, on some lines of zeros. What they
+//! give is the same.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,18 +16,19 @@ const MACS: u64 = 1_000_000;
 const LINES: usize = 8;
 /// How often each is timed, in turns; the least counts.
 const TURNS: usize = 3;
-/// Beyond these a Program is not one that somebody waits for, and the first that can run it has to
-/// do: multiply-accumulates on which a kernel is timed, and answers in a process.
+/// Multiply-accumulates on which a kernel is timed at most, and on which all of a process are:
+/// what is asked after that, or works on more bytes than these, gets the kernel for any codes.
 const MOST_MACS: u64 = 300_000_000;
-const MOST_ANSWERS: usize = 256;
+const MOST_MACS_OF_ALL: u64 = 20_000_000_000;
+const MOST_BYTES: usize = 64 << 20;
 /// The most kernels that can run one convolution.
 const MOST: usize = 3;
 
 /// A shape, the largest code, and the names of the kernels that can run it.
 type Question = (ConvShape, u8, [&'static str; MOST]);
 
-/// The answers so far.
-static FOUND: Mutex<Vec<(Question, usize)>> = Mutex::new(Vec::new());
+/// The answers so far, and the multiply-accumulates that they took.
+static FOUND: Mutex<(Vec<(Question, usize)>, u64)> = Mutex::new((Vec::new(), 0));
 
 /// The convolution of `shape`, packed for the fastest of the `candidates`.
 pub(crate) fn fastest(
@@ -43,21 +45,42 @@ pub(crate) fn fastest(
         .zip(candidates)
         .for_each(|(name, c)| *name = c.name);
     let question = (*shape, grid.bits.levels(), names);
+    if let Some(best) = known(&question) {
+        return (candidates[best].pack)();
+    }
+    let packed: Vec<_> = candidates.iter().map(|c| (c.pack)()).collect();
     // Held while it is measured: two at a time would be in each other's way.
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, best)) = found.iter().find(|(other, _)| *other == question) {
-        return (candidates[*best].pack)();
+    if let Some(best) = among(&found.0, &question) {
+        return packed[best].clone();
     }
     let lines = lines(shape);
     let macs = shape.macs() / shape.output[0] as u64 * lines as u64;
-    if found.len() >= MOST_ANSWERS || macs > MOST_MACS {
-        return (candidates[0].pack)();
-    }
-    let packed: Vec<_> = candidates.iter().map(|c| (c.pack)()).collect();
-    let times = measure(&packed, shape, lines);
-    let best = (0..times.len()).min_by_key(|&i| times[i]).unwrap_or(0);
-    found.push((question, best));
+    let [_, w, c] = shape.input;
+    let read = shape.window.lines(0..lines, shape.input[0]).len() * w * c;
+    let bytes = packed.iter().map(|k| read + k.scratch_bytes(lines)).max();
+    let much = macs > MOST_MACS || found.1 > MOST_MACS_OF_ALL || bytes > Some(MOST_BYTES);
+    let best = match much {
+        true => packed.len() - 1,
+        false => {
+            let times = measure(&packed, shape, lines);
+            let best = (0..times.len()).min_by_key(|&i| times[i]).unwrap_or(0);
+            found.0.push((question, best));
+            found.1 += macs * (TURNS * packed.len()) as u64;
+            best
+        }
+    };
     packed[best].clone()
+}
+
+fn known(question: &Question) -> Option<usize> {
+    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    among(&found.0, question)
+}
+
+fn among(found: &[(Question, usize)], question: &Question) -> Option<usize> {
+    let same = found.iter().find(|(other, _)| other == question);
+    same.map(|(_, best)| *best)
 }
 
 /// The lines of output that kernels are timed on.
@@ -65,7 +88,9 @@ fn lines(shape: &ConvShape) -> usize {
     let height = shape.output[0];
     let enough = (height as u64 * MACS / shape.macs().max(1)).min(height as u64) as usize;
     let shared = shape.window.span(1) - 1;
-    enough.max(LINES * shared).clamp(1, height)
+    let affordable = (height as u64 * MOST_MACS / shape.macs().max(1)).min(height as u64) as usize;
+    let lines = enough.max(LINES * shared).min(affordable);
+    lines.clamp(1, height)
 }
 
 /// The least time of each kernel on the first `lines` of the output.
