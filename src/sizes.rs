@@ -7,7 +7,7 @@ use exbit_model::ValueId;
 use crate::Result;
 use crate::cost::{LayerSize, Sizes, ValueSize};
 use crate::lower::{is_still, memory_shape};
-use crate::prepare::{Network, StageKind};
+use crate::prepare::Network;
 
 /// The sizes of `network`: layers as [`Network::layers`], activations as [`Network::sites`]. Layers
 /// that feed one residual sum, directly or through others, have one tie.
@@ -68,21 +68,12 @@ fn flow(network: &Network) -> (Flow, Vec<ValueId>) {
             slots[stage.output.0] = inputs.first().copied();
             continue;
         }
-        let over = match stage.kind {
-            _ if network.is_real(stage.output) => &[],
-            StageKind::Layer(_) => &inputs[1..],
-            StageKind::Add(_) => &inputs[..],
-            StageKind::Table(_)
-            | StageKind::AvgPool
-            | StageKind::Round
-            | StageKind::MaxPool
-            | StageKind::Concat
-            | StageKind::Pad
-            | StageKind::PadChannels { .. }
-            | StageKind::Shuffle(_) => &[],
+        let over = match network.is_real(stage.output) {
+            true => &[],
+            false => stage.summed(),
         };
         flow.steps.push(FlowStep {
-            over: over.to_vec(),
+            over: over.iter().filter_map(|v| slots[v.0]).collect(),
             output: held.len(),
             inputs,
         });
@@ -100,20 +91,10 @@ fn ties(network: &Network) -> Vec<Option<usize>> {
     let mut ties: Vec<Option<usize>> = vec![None; network.model.values().len()];
     let mut next = 0;
     for stage in &network.stages {
-        let summed = match stage.kind {
-            // Where a layer takes in its sum, only the residual is a value of its own.
-            StageKind::Layer(_) if stage.inputs.len() == 2 => &stage.inputs[1..],
-            StageKind::Add(_) => &stage.inputs[..],
-            StageKind::Layer(_)
-            | StageKind::Table(_)
-            | StageKind::AvgPool
-            | StageKind::Round
-            | StageKind::MaxPool
-            | StageKind::Concat
-            | StageKind::Pad
-            | StageKind::PadChannels { .. }
-            | StageKind::Shuffle(_) => continue,
-        };
+        let summed = stage.summed();
+        if summed.is_empty() {
+            continue;
+        }
         let tie = next;
         next += 1;
         for v in summed.iter().copied().chain([stage.output]) {

@@ -68,6 +68,25 @@ pub enum StageKind {
     Shuffle(Vec<NodeId>),
 }
 
+impl Stage {
+    /// The values that it adds, which are values of their own: where a layer takes in its sum, only
+    /// the residual is.
+    pub(crate) fn summed(&self) -> &[ValueId] {
+        match self.kind {
+            StageKind::Layer(_) => &self.inputs[1..],
+            StageKind::Add(_) => &self.inputs[..],
+            StageKind::Table(_)
+            | StageKind::AvgPool
+            | StageKind::Round
+            | StageKind::MaxPool
+            | StageKind::Concat
+            | StageKind::Pad
+            | StageKind::PadChannels { .. }
+            | StageKind::Shuffle(_) => &[],
+        }
+    }
+}
+
 impl Network {
     /// The value whose grid the codes of `value` are on; `None` for values inside stages.
     pub fn grid_of(&self, value: ValueId) -> Option<ValueId> {

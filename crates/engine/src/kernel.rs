@@ -132,6 +132,21 @@ impl Kernel {
         }
     }
 
+    /// The convolution, where it is one.
+    pub(crate) fn conv(&self) -> Option<&PackedConv> {
+        match self {
+            Kernel::Conv(conv) => Some(conv),
+            Kernel::MaxPool { .. }
+            | Kernel::AvgPool { .. }
+            | Kernel::Add(_)
+            | Kernel::Concat(..)
+            | Kernel::Table(_)
+            | Kernel::Pad { .. }
+            | Kernel::PadChannels { .. }
+            | Kernel::Shuffle(_) => None,
+        }
+    }
+
     /// The window that it slides, where it has one.
     pub(crate) fn window(&self) -> Option<&Window> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use exbit_kernels::{Isa, Scratch, Source, Target, scalar};
+use exbit_kernels::{Isa, PackedConv, Scratch, Source, Target, scalar};
 
 use crate::crew::{Crew, Desk};
 use crate::kernel::Kernel;
@@ -68,17 +68,7 @@ impl Ready {
 
     /// Multiply-accumulates of one image.
     pub(crate) fn macs(&self) -> u64 {
-        match &self.kernel {
-            Kernel::Conv(conv) => conv.macs(),
-            Kernel::MaxPool { .. }
-            | Kernel::AvgPool { .. }
-            | Kernel::Add(_)
-            | Kernel::Concat(..)
-            | Kernel::Table(_)
-            | Kernel::Pad { .. }
-            | Kernel::PadChannels { .. }
-            | Kernel::Shuffle(_) => 0,
-        }
+        self.kernel.conv().map_or(0, PackedConv::macs)
     }
 
     /// Bytes of its packed weights, constants and tables.
@@ -98,10 +88,10 @@ impl Ready {
 
     /// Grows `desk` to what a run takes.
     pub(crate) fn reserve(&self, desk: &mut Desk) {
-        match (&self.cut, &self.kernel) {
-            (Some(cut), _) => self.reserve_cut(cut, desk),
-            (None, Kernel::Conv(conv)) => conv.reserve(self.output.lines, &mut desk.scratch),
-            (None, _) => {}
+        if let Some(cut) = &self.cut {
+            self.reserve_cut(cut, desk);
+        } else if let Some(conv) = self.kernel.conv() {
+            conv.reserve(self.output.lines, &mut desk.scratch);
         }
     }
 

@@ -29,17 +29,7 @@ impl Ready {
     /// Cuts the step into strips.
     pub(crate) fn cut(&mut self) {
         let height = self.output.lines;
-        let scratch = |n: usize| match &self.kernel {
-            Kernel::Conv(conv) => conv.scratch_bytes(n),
-            Kernel::MaxPool { .. }
-            | Kernel::AvgPool { .. }
-            | Kernel::Add(_)
-            | Kernel::Concat(..)
-            | Kernel::Table(_)
-            | Kernel::Pad { .. }
-            | Kernel::PadChannels { .. }
-            | Kernel::Shuffle(_) => 0,
-        };
+        let scratch = |n| self.kernel.conv().map_or(0, |conv| conv.scratch_bytes(n));
         let bytes = |n: usize| scratch(n) + self.cut_at(n).lens.iter().sum::<usize>();
         // The most that fit: more lines never take less.
         let (mut lines, mut most) = (1, height);
@@ -95,7 +85,7 @@ impl Ready {
 
     /// Grows `desk` to what `cut` takes.
     pub(crate) fn reserve_cut(&self, cut: &Cut, desk: &mut Desk) {
-        if let Kernel::Conv(conv) = &self.kernel {
+        if let Some(conv) = self.kernel.conv() {
             conv.reserve(cut.lines, &mut desk.scratch);
         }
         match cut.lens.iter().sum() {
