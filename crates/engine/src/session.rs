@@ -294,6 +294,8 @@ impl Session {
 struct Draft {
     network: Network,
     places: Vec<Place>,
+    /// Whether some of them are packed.
+    in_strips: bool,
     arena_len: usize,
     threads: usize,
 }
@@ -308,6 +310,7 @@ impl Draft {
         };
         Self {
             network: Network::new(program, isa, keeps_values, threads, &places),
+            in_strips: places.iter().any(Place::is_packed),
             places,
             arena_len,
             threads,
@@ -316,14 +319,10 @@ impl Draft {
 
     /// Adds step `i`, whose codes have passed their check.
     fn add(&mut self, program: &Program, i: usize) {
-        let Self {
-            network,
-            places,
-            threads,
-            ..
-        } = self;
-        let step = Ready::new(network.isa, program, &program.steps[i], places, *threads);
-        network.steps.push(step);
+        let (isa, step) = (self.network.isa, &program.steps[i]);
+        let (places, threads) = (&self.places, self.threads);
+        let ready = Ready::new(isa, program, step, places, threads, self.in_strips);
+        self.network.steps.push(ready);
     }
 
     /// The Session: everything that a run takes is allocated.

@@ -27,13 +27,14 @@ pub(crate) struct Ready {
 
 impl Ready {
     /// Prepares `step` of a Program that has passed its check, its values lying at `places`, for
-    /// up to `threads` threads.
+    /// up to `threads` threads; some lines at a time where it runs `in_strips`.
     pub(crate) fn new(
         isa: Isa,
         program: &Program,
         step: &Step,
         places: &[Place],
         threads: usize,
+        in_strips: bool,
     ) -> Self {
         let output = &program.values[step.output];
         let kernel = Kernel::new(isa, program, step);
@@ -46,7 +47,7 @@ impl Ready {
             has_codes: output.grid().is_some(),
             cut: None,
         };
-        if places.iter().any(Place::is_packed) {
+        if in_strips {
             ready.cut();
         }
         ready
