@@ -217,6 +217,52 @@ fn the_program_equals_brute_force_over_every_kind_of_budget() {
     assert!(met > 200 && missed > 30, "{met} met, {missed} missed");
 }
 
+#[test]
+fn a_front_under_pins_is_the_best_at_each_of_its_costs() {
+    let (mut plans_seen, mut rows) = (0, 0);
+    for seed in 0..60 {
+        let random = &mut Random(seed * 91 + 5);
+        let table = table(random, 4, 3, 3);
+        let pinned = |choices: &[Choice], random: &mut Random| choices[random.below(3)].bits;
+        let weights = pinned(&table.weights()[1], random);
+        let input = pinned(&table.activations()[0], random);
+        let pins = [format!("layer1=w{weights}"), format!("layer0=a{input}")];
+        let axis = [Resource::PeakActivations, Resource::Memory][random.below(2)];
+        let all: Vec<_> = all_plans(&table, false)
+            .into_iter()
+            .filter(|(p, ..)| p.weights[1] == weights && p.activations[0] == input)
+            .collect();
+        let request = Request {
+            budgets: budgets(random, &all),
+            pins: pins.iter().map(|p| p.parse().unwrap()).collect(),
+            ..Request::default()
+        };
+        let allowed = || all.iter().filter(|p| within(&p.2, &request.budgets));
+        let case = format!("seed {seed}: {axis:?}, {pins:?}, {:?}", request.budgets);
+        let found = front(&table, &request, axis, 6).unwrap();
+        if allowed().next().is_none() {
+            assert!(found.len() == 1 && !found[0].missed.is_empty(), "{case}");
+            continue;
+        }
+        rows += 1;
+        plans_seen += found.len();
+        let cost = |cost: &Cost| axis.of(cost).unwrap();
+        for plan in &found {
+            let at_most = |p: &&(_, _, Cost)| cost(&p.2) <= cost(&plan.cost) * (1.0 + 1e-9);
+            let best = allowed().filter(at_most).map(|p| p.1);
+            let best = best.fold(f64::INFINITY, f64::min);
+            assert!(
+                (plan.loss - best).abs() <= 1e-9 * best.abs(),
+                "{case}: {plan:?} {best}"
+            );
+        }
+    }
+    assert!(
+        rows > 30 && plans_seen > 2 * rows,
+        "{rows} fronts of {plans_seen} plans"
+    );
+}
+
 /// The part by which the worst budget is exceeded.
 fn excess(cost: &Cost, budgets: &[Budget]) -> f64 {
     let of = |b: &Budget| {
