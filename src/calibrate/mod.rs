@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use exbit_kernels::{Bits, Grid};
 use exbit_model::ValueId;
+use xxhash_rust::xxh3::Xxh3;
 
 pub use grid::{Clipping, grid};
 pub use histogram::Histogram;
@@ -55,7 +56,7 @@ pub fn calibrate(
         .map(|s| (s, Histogram::default()))
         .collect();
     let mut images = 0;
-    let mut fingerprint = Fingerprint::default();
+    let mut read = Xxh3::new();
     for batch in samples.batches(BATCH) {
         let batch = batch?;
         exbit_grad::infer_with(&network.model, &batch.x, batch.images, |value, numbers| {
@@ -63,15 +64,15 @@ pub fn calibrate(
                 histogram.add(numbers);
             }
         });
-        batch.x.iter().for_each(|x| fingerprint.add(x.to_bits()));
+        read.update(bytemuck::cast_slice(&batch.x));
         let labels = batch.labels.iter().flatten();
-        labels.for_each(|&label| fingerprint.add(label as u32));
+        labels.for_each(|&label| read.update(&(label as u64).to_le_bytes()));
         images += batch.images;
         progress(batch.images);
     }
     Ok(Calibration {
         seen,
         images,
-        fingerprint,
+        fingerprint: Fingerprint::of_stream(&read),
     })
 }
