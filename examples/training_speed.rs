@@ -12,7 +12,7 @@ use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
 
-use exbit::learn::{Event, Head, Method, Position, Recipe, Run};
+use exbit::learn::{Event, Exits, Head, Method, Position, Recipe, Run};
 use exbit_model::data::{DataSet, Preprocess, Split};
 use exbit_model::onnx;
 
@@ -75,7 +75,7 @@ fn recipe(kind: &str, batch: usize) -> Result<Recipe, Box<dyn Error>> {
             let mut recipe = Recipe {
                 method: Method::Mcqueen,
                 bits: 8,
-                exits: [0.56, 0.68, 0.77, 0.88].map(Position::Share).to_vec(),
+                exits: Exits::At([0.56, 0.68, 0.77, 0.88].map(Position::Share).to_vec()),
                 head: Head::Conv,
                 target_bops: Some(0.7e9),
                 ..base

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A plan, a model and a data set that do not fit together.
     Mismatch,
+    /// A budget or a target that nothing keeps; the message says what comes nearest.
+    Infeasible,
 }
 
 /// An error with its place: a file, a layer, a field.

@@ -1,6 +1,6 @@
 //! Files that are whole or as they were.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
@@ -15,7 +15,14 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Two processes that write one file must not write into each other's half.
     name.push(format!(".{}.partial", std::process::id()));
     let beside = path.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    let write = || {
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        // On disk before its name is: or a power cut may leave an empty file under the name.
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    let written = write();
     if written.is_err() {
         // The first error is the one to tell.
         let _ = std::fs::remove_file(&beside);

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)] // A test may panic.
 
 use exbit::Simulator;
-use exbit::learn::{Augment, Epochs, Event, Head, Method, Position, Recipe, Run, attach, cuts};
+use exbit::learn::{
+    Augment, Epochs, Event, Exits, Head, Method, Position, Recipe, Run, attach, cuts,
+};
 use exbit_engine::{Bits, Input, Session};
 use exbit_grad::{Mode, forward};
 use exbit_model::data::{DataSet, Preprocess};
@@ -119,7 +121,7 @@ fn recipe(method: Method) -> Recipe {
     Recipe {
         method,
         bits: 4,
-        exits: vec![Position::Name("a.relu".into())],
+        exits: Exits::At(vec![Position::Name("a.relu".into())]),
         head: Head::Strided,
         target_bops: (method == Method::Mcqueen).then_some(0.6e6),
         epochs: Epochs {
@@ -195,6 +197,12 @@ fn exits_stand_where_everything_goes_through() {
             "at {share}: as small as the network's end"
         );
     }
+    for count in 1..=2 {
+        let positions = Exits::Count(count).positions();
+        let with = attach(&model, &positions, Head::Pool, 1).unwrap();
+        assert_eq!(with.exits().len(), count);
+    }
+
     let twice = [Position::Share(0.5), Position::Name("a.relu".into())];
     let error = attach(&model, &twice, Head::Pool, 1)
         .unwrap_err()
@@ -309,7 +317,7 @@ fn a_run_begins_with_what_another_one_learned() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.run");
     let mut float = run(&Recipe {
-        exits: vec![],
+        exits: Exits::default(),
         ..recipe(Method::Float)
     });
     to_the_end(&mut float);

@@ -5,10 +5,10 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use exbit::Simulator;
 use exbit::cost::bops_to_exits;
 use exbit::exits::HeldOut;
 use exbit::learn::{Run, Saved, Teacher, TeacherNetwork};
+use exbit::{Fingerprint, Simulator};
 use exbit_engine::{Policy, Program, Session, likeliest};
 use exbit_grad::infer;
 use exbit_model::data::{DataSet, Split};
@@ -61,9 +61,11 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
 /// The finished run in the file `path`.
 fn open(case: &Case, cifar: &Path, path: &Path) -> Result<Run, Box<dyn Error>> {
     let saved = Saved::open(path)?;
-    let session = Session::open(Path::new(RUNS).join(TEACHER), 1)?;
+    let file = Path::new(RUNS).join(TEACHER);
+    let session = Session::open(&file, 1)?;
     let teacher = Teacher {
         name: TEACHER.into(),
+        fingerprint: Fingerprint::of(&std::fs::read(file)?),
         network: TeacherNetwork::Integer(Box::new(session)),
     };
     let set = DataSet::open(cifar, Split::Train)?;

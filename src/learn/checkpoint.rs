@@ -41,17 +41,48 @@ pub struct Record {
     pub seconds: f64,
 }
 
-/// What a run learns from: a run that goes on must have the same.
+/// What a run learns from: a run that goes on must have the same. Fingerprints are absent from runs
+/// that were saved before they were taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Origin {
     pub(crate) network: String,
+    /// Of the network before exits were attached.
+    #[serde(default)]
+    pub(crate) network_fingerprint: Option<String>,
     /// Images, those kept apart too.
     pub(crate) images: usize,
+    #[serde(default)]
+    pub(crate) images_fingerprint: Option<String>,
     /// As TOML.
     pub(crate) preprocess: String,
     /// The teacher's name.
     pub(crate) teacher: Option<String>,
+    #[serde(default)]
+    pub(crate) teacher_fingerprint: Option<String>,
+}
+
+impl Origin {
+    /// What `other` has that this has not.
+    pub(crate) fn differs(&self, other: &Self) -> Option<&'static str> {
+        let unlike = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
+        match () {
+            () if self.network != other.network => Some("network"),
+            () if unlike(&self.network_fingerprint, &other.network_fingerprint) => {
+                Some("network (its weights)")
+            }
+            () if self.images != other.images => Some("number of images"),
+            () if self.preprocess != other.preprocess => Some("preprocessing"),
+            () if unlike(&self.images_fingerprint, &other.images_fingerprint) => {
+                Some("set of images")
+            }
+            () if self.teacher != other.teacher => Some("teacher"),
+            () if unlike(&self.teacher_fingerprint, &other.teacher_fingerprint) => {
+                Some("teacher (its file)")
+            }
+            () => None,
+        }
+    }
 }
 
 /// Everything about a run but its numbers.
@@ -175,7 +206,10 @@ pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()
         .iter()
         .find(|(_, t)| t.iter().any(|x| !x.is_finite()))
     {
-        return Err(fail(ErrorKind::Mismatch, diverged(name)));
+        return Err(fail(
+            ErrorKind::Mismatch,
+            diverged(&format!("{name} is no longer a number")),
+        ));
     }
     let json =
         serde_json::to_string(header).map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
@@ -192,9 +226,12 @@ pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()
     write_whole(path, &bytes).map_err(|e| fail(ErrorKind::Io, e.to_string()))
 }
 
-/// What to say where `what` is not a number any more.
+/// What to say where training has diverged, as `what` tells.
 pub(crate) fn diverged(what: &str) -> String {
-    format!("{what} is no longer a number: lower the rate; the file has the run as it was before")
+    format!(
+        "{what}: training has diverged. What was saved before stays; begin another run, with a \
+         lower rate (--from takes what a saved one has learned)"
+    )
 }
 
 /// A run as it lies on disk.

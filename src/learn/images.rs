@@ -4,10 +4,11 @@ use exbit_kernels::{Bits, Grid};
 use exbit_model::data::{DataSet, Preprocess, shuffled, spread};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::augment::view;
 use super::recipe::{Augment, Recipe};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Fingerprint, Result};
 
 /// The most bytes of images that are held.
 const MOST_BYTES: usize = 4 << 30;
@@ -18,8 +19,8 @@ pub(crate) struct Images {
     labels: Vec<usize>,
     /// `[height, width, channels]`.
     shape: [usize; 3],
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    /// Scale and shift of each channel.
+    affine: (Vec<f32>, Vec<f32>),
     /// Which are trained on.
     pub(crate) train: Vec<usize>,
     /// Which are kept apart.
@@ -28,7 +29,10 @@ pub(crate) struct Images {
 
 /// Some images: as bytes, as the network reads them, and what they are.
 pub(crate) struct Batch {
+    /// `(N, H, W, C)`.
     pub(crate) bytes: Vec<u8>,
+    /// `[height, width, channels]`.
+    pub(crate) shape: [usize; 3],
     /// `(N, C, H, W)`.
     pub(crate) x: Vec<f32>,
     pub(crate) labels: Vec<usize>,
@@ -81,7 +85,6 @@ impl Images {
             bytes.extend(preprocess.pixels(&set.image(i)?)?);
             progress(1);
         }
-        let (scale, shift) = preprocess.affine();
         let held_out = kept_apart(labels.len(), recipe.held_out);
         let is_free = |i: &usize| held_out.binary_search(i).is_err();
         Ok(Self {
@@ -89,8 +92,7 @@ impl Images {
             bytes,
             labels,
             shape,
-            scale,
-            shift,
+            affine: preprocess.affine(),
             held_out,
         })
     }
@@ -114,30 +116,26 @@ impl Images {
             }
         }
         Batch {
-            x: self.numbers(&bytes),
+            x: numbers(&bytes, self.shape, &self.affine),
             bytes,
+            shape: self.shape,
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
         }
     }
 
-    fn numbers(&self, bytes: &[u8]) -> Vec<f32> {
-        let [height, width, channels] = self.shape;
-        let positions = height * width;
-        let mut x = Vec::with_capacity(bytes.len());
-        for image in bytes.chunks_exact(positions * channels) {
-            for c in 0..channels {
-                let (scale, shift) = (self.scale[c], self.shift[c]);
-                let pixels = image[c..].iter().step_by(channels);
-                x.extend(pixels.map(|&p| f32::from(p) * scale + shift));
-            }
-        }
-        x
+    /// What tells these images and their classes from others.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let mut read = Xxh3::new();
+        read.update(&self.bytes);
+        let labels = self.labels.iter();
+        labels.for_each(|&label| read.update(&(label as u64).to_le_bytes()));
+        Fingerprint::of_stream(&read)
     }
 
     /// The grid of the network's input: eight bits from the number of the darkest to that of the
     /// brightest pixel.
     pub(crate) fn grid(&self) -> Grid {
-        let ends = self.scale.iter().zip(&self.shift);
+        let ends = self.affine.0.iter().zip(&self.affine.1);
         let ends = ends.flat_map(|(scale, shift)| [*shift, 255.0 * scale + shift]);
         let (lo, hi) = ends.fold((0.0f32, 0.0f32), |(lo, hi), x| (lo.min(x), hi.max(x)));
         let scale = (hi - lo).max(f32::MIN_POSITIVE) / 255.0;
@@ -147,4 +145,22 @@ impl Images {
             zero: (-lo / scale).round() as u8,
         }
     }
+}
+
+/// What a network reads of images: of `(N, H, W, C)` bytes `(N, C, H, W)` numbers, each channel's
+/// being `scale p + shift`.
+pub(crate) fn numbers(
+    bytes: &[u8],
+    [height, width, channels]: [usize; 3],
+    (scale, shift): &(Vec<f32>, Vec<f32>),
+) -> Vec<f32> {
+    let mut x = Vec::with_capacity(bytes.len());
+    for image in bytes.chunks_exact(height * width * channels) {
+        for c in 0..channels {
+            let (scale, shift) = (scale[c], shift[c]);
+            let pixels = image[c..].iter().step_by(channels);
+            x.extend(pixels.map(|&p| f32::from(p) * scale + shift));
+        }
+    }
+    x
 }

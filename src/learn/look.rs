@@ -1,7 +1,7 @@
 //! Looking at a network in training: what an epoch was like, and how right it is on images kept
 //! apart.
 
-use exbit_grad::{Mode, forward};
+use exbit_grad::infer_with;
 use exbit_model::{Model, ValueId};
 
 use super::checkpoint::Record;
@@ -54,10 +54,12 @@ fn held_out(model: &Model, images: &Images) -> Vec<f64> {
     let mut right = vec![0; answers.len()];
     for indices in images.held_out.chunks(BATCH) {
         let batch = images.batch(indices, None);
-        let tape = forward(model, &batch.x, indices.len(), Mode::Eval);
-        for (right, &answer) in right.iter_mut().zip(&answers) {
-            *right += count_right(tape.value(answer), &batch.labels, classes);
-        }
+        infer_with(model, &batch.x, indices.len(), |value, logits| {
+            let ways = right.iter_mut().zip(&answers);
+            for (right, _) in ways.filter(|(_, answer)| **answer == value) {
+                *right += count_right(logits, &batch.labels, classes);
+            }
+        });
     }
     percent(&right, images.held_out.len())
 }

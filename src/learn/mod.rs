@@ -29,12 +29,13 @@ mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use checkpoint::{Record, Saved};
 pub use exits::{attach, cuts};
 pub use images::kept_apart;
 pub use optimizer::{Optimizer, Schedule};
 pub use place::{Place, Sums};
-pub use recipe::{Augment, Epochs, Head, Method, Phase, Position, Recipe};
+pub use recipe::{Augment, Epochs, Exits, Head, Method, Phase, Position, Recipe};
 pub use run::{Event, Run};
 pub use teacher::{Teacher, TeacherNetwork};

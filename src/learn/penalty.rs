@@ -5,7 +5,9 @@
 //! penalty = lambda |B / T - 1|        (McQueen's gamma |B - T| with gamma T = lambda = 0.7)
 //! ```
 //!
-//! Every layer counts: the first, the last, and those of all exits.
+//! Every layer counts: the first, the last, and those of all exits. At two bits the penalty pushes
+//! no further, so that what the task asks of them is heard (the released code stops both there, and
+//! a layer that reaches two bits never grows again).
 
 use super::graph::{Graph, Layer, Role};
 use super::parameters::{Parameters, What};
@@ -33,6 +35,9 @@ pub(crate) fn add_gradient(
     let off = bops(graph, parameters, false) / target - 1.0;
     let slope = lambda * off.signum() / target;
     for (parameter, g) in parameters.all.iter().zip(gradient) {
+        if slope > 0.0 && parameter.value.first().is_some_and(|&n| n <= pdq::LEAST) {
+            continue;
+        }
         let of_bits: f64 = match parameter.what {
             What::Bits(l) => {
                 let layer = &graph.layers[l];
@@ -56,30 +61,40 @@ pub(crate) fn add_gradient(
     }
 }
 
-/// Whether bits can be so few that `B` is no more than `target`.
+/// Whether bits can be so few that `B` is no more than `target`, and whether eight bits are above
+/// it.
 ///
 /// # Errors
-/// `Mismatch` with the least that is possible.
+/// `Infeasible` with the least that is possible; `Mismatch` where nothing is to be learned.
 pub(crate) fn check_target(
     graph: &Graph,
     parameters: &Parameters,
     target: Option<f64>,
 ) -> Result<()> {
-    let mut least = Bits::of(graph, parameters);
-    least.shift(graph, pdq::LEAST - pdq::MOST);
-    let least = least.bops(graph);
-    match target {
+    let all_moved = |by: f32| {
+        let mut bits = Bits::of(graph, parameters);
+        bits.shift(graph, by);
+        bits.bops(graph)
+    };
+    let (least, most) = (all_moved(-pdq::MOST), all_moved(pdq::MOST));
+    let (kind, message) = match target {
         Some(target) if least > target => {
-            let message =
-                format!("{target:.3e} cannot be reached: two bits everywhere take {least:.3e}");
-            Err(Error::new(
-                ErrorKind::Mismatch,
-                "recipe: target_bops",
-                message,
-            ))
+            let message = "cannot be reached: two bits everywhere take";
+            (
+                ErrorKind::Infeasible,
+                format!("{target:.4e} {message} {least:.4e}"),
+            )
         }
-        Some(_) | None => Ok(()),
-    }
+        Some(target) if target >= most => {
+            let message = "leaves nothing to learn: eight bits everywhere take";
+            (
+                ErrorKind::Mismatch,
+                format!("{target:.4e} {message} {most:.4e}"),
+            )
+        }
+        Some(_) | None => return Ok(()),
+    };
+    Err(Error::new(kind, "recipe: target_bops", message))
 }
 
 /// Makes all learned bits whole: the nearest after a common shift, the largest up to half a bit in

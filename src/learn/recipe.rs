@@ -47,6 +47,38 @@ pub enum Position {
     Name(String),
 }
 
+/// Which exits a network has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Exits {
+    /// So many, at places of our choice: evenly apart from 0.4 to 0.8 of the MACs, a lone one at
+    /// 0.6. Earlier ones are seldom sure, later ones save little (our own rule).
+    Count(usize),
+    /// At these places.
+    At(Vec<Position>),
+}
+
+impl Default for Exits {
+    /// None.
+    fn default() -> Self {
+        Self::At(Vec::new())
+    }
+}
+
+impl Exits {
+    /// Where they stand.
+    pub fn positions(&self) -> Vec<Position> {
+        match self {
+            Self::Count(1) => vec![Position::Share(0.6)],
+            Self::Count(n) => {
+                let share = |i: usize| Position::Share(0.4 + 0.4 * i as f64 / (n - 1) as f64);
+                (0..*n).map(share).collect()
+            }
+            Self::At(positions) => positions.clone(),
+        }
+    }
+}
+
 /// Epochs of each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -101,8 +133,8 @@ pub struct Recipe {
     pub method: Method,
     /// Bits of weights and activations at the start (of the first and the last layer always 8).
     pub bits: u8,
-    /// Where exits are attached.
-    pub exits: Vec<Position>,
+    /// How many exits are attached, or where.
+    pub exits: Exits,
     /// What an exit consists of.
     pub head: Head,
     /// Whether the exits' gradient is masked by the sign of the final one's.
@@ -147,7 +179,7 @@ impl Default for Recipe {
         Self {
             method: Method::Mcqueen,
             bits: 8,
-            exits: Vec::new(),
+            exits: Exits::default(),
             head: Head::Conv,
             mask: true,
             target_bops: None,
@@ -211,6 +243,17 @@ impl Recipe {
     /// None for a recipe in hand; the type is that of writing TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))
+    }
+
+    /// The keys whose values differ from those of `other`.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let table = |recipe: &Self| toml::Table::try_from(recipe).unwrap_or_default();
+        let (own, other) = (table(self), table(other));
+        let keys = own
+            .keys()
+            .chain(other.keys().filter(|k| !own.contains_key(*k)));
+        let differ = |key: &&String| own.get(*key) != other.get(*key);
+        keys.filter(differ).cloned().collect()
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -283,14 +326,18 @@ impl Recipe {
             Position::Share(share) => !(0.0..=1.0).contains(share),
             Position::Name(_) => false,
         };
-        if self.exits.iter().any(outside) {
+        if matches!(self.exits, Exits::Count(n) if n > 64) {
+            return wrong("exits", "expected at most 64");
+        }
+        let exits = self.exits.positions();
+        if exits.iter().any(outside) {
             return wrong("exits", "expected shares from 0 to 1, or names of nodes");
         }
         let mean = self.mean_bops.unwrap_or(1.0);
         if !(self.drop.is_finite() && mean.is_finite() && mean > 0.0) {
             return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
         }
-        if self.exits.is_empty() {
+        if exits.is_empty() {
             return match self.mean_bops {
                 Some(_) => wrong(
                     "mean_bops",

@@ -19,12 +19,13 @@ use super::recipe::{Method, Phase, Recipe};
 use super::start::{magnitudes, set_input, without_softmax};
 use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, targets};
+use super::watch::Watch;
 use super::{finish, leave, look, penalty};
 use crate::exits::Calibration;
 use crate::prepare::Network;
 use crate::quantized::Quantized;
 use crate::report::Training;
-use crate::{Error, ErrorKind, Result, lower};
+use crate::{Error, ErrorKind, Fingerprint, Result, lower};
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,7 @@ pub struct Run {
     origin: Origin,
     place: Place,
     records: Vec<Record>,
+    watch: Watch,
 }
 
 impl Run {
@@ -75,7 +77,8 @@ impl Run {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Self> {
         let model = without_softmax(model)?;
-        let base = attach(&model, &recipe.exits, recipe.head, recipe.seed)?;
+        let written = exbit_model::onnx::write(&model)?;
+        let base = attach(&model, &recipe.exits.positions(), recipe.head, recipe.seed)?;
         let classes = base.value(base.output()).len();
         let mut read = |n| tell(Event::Read(n));
         check_input(&base, preprocess)?;
@@ -107,9 +110,12 @@ impl Run {
         parameters.put(&mut graph);
         let origin = Origin {
             network: base.name().to_owned(),
+            network_fingerprint: Some(Fingerprint::of(&written).to_string()),
             images: images.train.len() + images.held_out.len(),
+            images_fingerprint: Some(images.fingerprint().to_string()),
             preprocess: preprocess.to_toml(),
             teacher: teacher.as_ref().map(|t| t.name.clone()),
+            teacher_fingerprint: teacher.as_ref().map(|t| t.fingerprint.to_string()),
         };
         Ok(Self {
             recipe: recipe.clone(),
@@ -122,6 +128,7 @@ impl Run {
             origin,
             place: Place::first(recipe),
             records: Vec::new(),
+            watch: Watch::default(),
         })
     }
 
@@ -150,13 +157,9 @@ impl Run {
             mean_bops: self.recipe.mean_bops,
             ..header.recipe
         };
-        let other = match () {
-            () if told != self.recipe => Some("recipe"),
-            () if header.origin.network != self.origin.network => Some("network"),
-            () if header.origin.images != self.origin.images => Some("number of images"),
-            () if header.origin.preprocess != self.origin.preprocess => Some("preprocessing"),
-            () if header.origin.teacher != self.origin.teacher => Some("teacher"),
-            () => None,
+        let other = match told.differences(&self.recipe) {
+            keys if keys.is_empty() => self.origin.differs(&header.origin).map(str::to_owned),
+            keys => Some(format!("recipe ({})", keys.join(", "))),
         };
         if let Some(what) = other {
             let message = format!(
@@ -168,6 +171,7 @@ impl Run {
         checkpoint::restore(&mut self.graph, &mut self.parameters, &tensors)?;
         self.place = header.place.settled(&self.recipe);
         self.records = header.records;
+        self.watch = Watch::default();
         Ok(())
     }
 
@@ -236,7 +240,8 @@ impl Run {
     /// Goes on to the end of the epoch, or until `tell` has had enough and gives `false`.
     ///
     /// # Errors
-    /// As asking the teacher; `Mismatch` when a loss is no number any more.
+    /// As asking the teacher; `Mismatch` when training has diverged: losses that are no numbers any
+    /// more, or many times those of a network that guesses.
     pub fn epoch(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         if self.is_done() {
             return Ok(());
@@ -263,15 +268,12 @@ impl Run {
             let own = seed
                 .wrapping_mul(1_000_003)
                 .wrapping_add(self.place.step as u64);
-            let seen = self.step(&indices, own, Pace { phase, done, rate })?;
+            let (seen, guess) = self.step(&indices, own, Pace { phase, done, rate })?;
             if seen.losses.iter().any(|loss| !loss.is_finite()) {
-                let place = format!(
-                    "epoch {}, step {}",
-                    self.records.len() + 1,
-                    self.place.step + 1
-                );
-                let message = checkpoint::diverged("the loss");
-                return Err(Error::new(ErrorKind::Mismatch, place, message));
+                return Err(self.diverged("the loss is no longer a number"));
+            }
+            if let Some(times) = self.watch.see(&seen.losses, guess) {
+                return Err(self.diverged(&too_large(times)));
             }
             self.place.sums.add(&seen, indices.len());
             self.place.step += 1;
@@ -280,6 +282,9 @@ impl Run {
             if !tell(Event::Step(&self.place, steps)) {
                 return Ok(());
             }
+        }
+        if let Some(times) = self.watch.end_epoch() {
+            return Err(self.diverged(&too_large(times)));
         }
         let of = (phase, &self.place);
         let record = look::record(&self.graph, &self.parameters, &self.images, of);
@@ -306,7 +311,14 @@ impl Run {
         }
     }
 
-    fn step(&mut self, indices: &[usize], seed: u64, pace: Pace) -> Result<Seen> {
+    fn diverged(&self, what: &str) -> Error {
+        let (epoch, step) = (self.records.len() + 1, self.place.step + 1);
+        let place = format!("epoch {epoch}, step {step}");
+        Error::new(ErrorKind::Mismatch, place, checkpoint::diverged(what))
+    }
+
+    /// A step on the images `indices`; gives the loss of guessing beside what was seen.
+    fn step(&mut self, indices: &[usize], seed: u64, pace: Pace) -> Result<(Seen, f64)> {
         let classes = self.base.value(self.base.output()).len();
         let batch = self
             .images
@@ -317,13 +329,9 @@ impl Run {
             labels: &batch.labels,
             targets,
         };
-        Ok(step(
-            &mut self.graph,
-            &mut self.parameters,
-            &lesson,
-            &self.recipe,
-            pace,
-        ))
+        let guess = lesson.targets.guess(classes);
+        let (graph, parameters) = (&mut self.graph, &mut self.parameters);
+        Ok((step(graph, parameters, &lesson, &self.recipe, pace), guess))
     }
 
     /// The float model as it is now, with its exits; rounded weights where there are quantizers.
@@ -360,6 +368,10 @@ impl Run {
     pub fn policy(&self, program: &Program, threads: usize) -> Result<Calibration> {
         leave::choose(program, &self.images, &self.recipe, threads)
     }
+}
+
+fn too_large(times: f64) -> String {
+    format!("losses are {times:.0} times those of a network that guesses")
 }
 
 /// Whether images of `preprocess` are what `model` reads.

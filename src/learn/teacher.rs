@@ -5,15 +5,17 @@ use exbit_grad::infer;
 use exbit_grad::loss::{cross_entropy, probabilities, soft_cross_entropy};
 use exbit_model::Model;
 
-use super::images::Batch;
-use crate::{Error, ErrorKind, Result};
+use super::images::{Batch, numbers};
+use crate::{Error, ErrorKind, Fingerprint, Result};
 
 /// A network that teaches another one by its softmax, no labels beside it, as McQueen does. It sees
 /// the same view of an image as the student.
 #[derive(Debug)]
 pub struct Teacher {
-    /// Its name, by which a run that goes on knows it again.
+    /// Its name.
     pub name: String,
+    /// Of its file: by it a run that goes on knows the teacher again.
+    pub fingerprint: Fingerprint,
     /// The network.
     pub network: TeacherNetwork,
 }
@@ -21,8 +23,8 @@ pub struct Teacher {
 /// The network of a teacher.
 #[derive(Debug)]
 pub enum TeacherNetwork {
-    /// In floats.
-    Float(Box<Model>),
+    /// In floats, with its own numbers of a pixel: for each channel a scale and a shift.
+    Float(Box<Model>, (Vec<f32>, Vec<f32>)),
     /// In integers: nearly as good, and many times faster.
     Integer(Box<Session>),
 }
@@ -42,7 +44,7 @@ impl Teacher {
     /// `Mismatch` when it does not.
     pub(crate) fn prepare(&mut self, pixels: usize, classes: usize) -> Result<()> {
         let found = match &mut self.network {
-            TeacherNetwork::Float(model) => (
+            TeacherNetwork::Float(model, _) => (
                 model.value(model.input()).len(),
                 model.value(model.output()).len(),
             ),
@@ -65,7 +67,11 @@ impl Teacher {
     fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         let images = batch.labels.len();
         match &mut self.network {
-            TeacherNetwork::Float(model) => Ok(infer(model, &batch.x, images)),
+            TeacherNetwork::Float(model, affine) => Ok(infer(
+                model,
+                &numbers(&batch.bytes, batch.shape, affine),
+                images,
+            )),
             TeacherNetwork::Integer(session) => {
                 Ok(session.run_batch(&batch.bytes, images)?.to_vec())
             }
@@ -93,6 +99,18 @@ pub(crate) fn targets(
 }
 
 impl Targets {
+    /// The sum of the losses of a network that answers alike for each of `classes`.
+    pub(crate) fn guess(&self, classes: usize) -> f64 {
+        let alike = (classes as f64).ln();
+        match self {
+            Targets::Labels(labels) => labels.len() as f64 * alike,
+            Targets::Probabilities(p, t) => {
+                let rows = (p.len() / classes.max(1)) as f64;
+                f64::from(t * t) * (rows * alike - entropy(p))
+            }
+        }
+    }
+
     /// The sum of the losses of `logits (N, classes)`, and the gradient of their mean:
     /// cross-entropy with labels; from a teacher `T^2 KL(p || softmax(z / T))` (Hinton et al.
     /// 2015), which at temperature 1 moves as the cross-entropy does.
@@ -148,6 +166,8 @@ mod tests {
         for t in [1.0f32, 4.0] {
             let cooled: Vec<f32> = teacher.iter().map(|z| z / t).collect();
             let targets = Targets::Probabilities(probabilities(&cooled, 3), t);
+            let (guessed, _) = targets.loss(&[0.5; 6], 3);
+            assert!((guessed - targets.guess(3)).abs() < 1e-4, "{t}");
             let (none, still) = targets.loss(&teacher, 3);
             assert!(none.abs() < 1e-5 && still.iter().all(|g| g.abs() < 1e-5));
             let (_, gradient) = targets.loss(&z, 3);

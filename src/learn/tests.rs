@@ -1,4 +1,4 @@
-//! The way from a training graph to integers, on networks of all kinds.
+//! The way from a training graph to integers, and the price of bits, on networks of all kinds.
 
 #![allow(clippy::unwrap_used)] // A test may panic.
 
@@ -12,6 +12,8 @@ use exbit_kernels::{Bits, Grid};
 use super::finish::finish;
 use super::graph::Graph;
 use super::parameters::Parameters;
+use super::parameters::What;
+use super::penalty;
 use super::recipe::Method;
 use super::start::{magnitudes, set_input, without_softmax};
 use crate::{Simulator, lower};
@@ -68,4 +70,103 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
             );
         }
     }
+}
+
+/// The graph of `model` with bits from 2.3 to 6.9, all different from their neighbours.
+fn searching(model: &exbit_model::Model) -> (Graph, Parameters) {
+    let graph = Graph::new(model, true).unwrap();
+    let pixels = networks::pixels(model, IMAGES, 5);
+    let x = networks::preprocessed(model, &pixels, SCALE, SHIFT);
+    let means = magnitudes(model, &graph, &x, IMAGES);
+    let mut parameters = Parameters::new(&graph, Method::Mcqueen, Bits::EIGHT, &means);
+    for (i, parameter) in parameters.all.iter_mut().enumerate() {
+        let is_free = match parameter.what {
+            What::Bits(l) => !graph.layers[l].is_edge,
+            What::SiteBits(s) => graph.sites[s].role == super::graph::Role::Layer,
+            What::Weight(_)
+            | What::Bias(_)
+            | What::Rounded(_)
+            | What::Alpha(_)
+            | What::Beta(_)
+            | What::SiteAlpha(_)
+            | What::SiteBeta(_) => false,
+        };
+        if is_free {
+            parameter.value[0] = 2.3 + (i * 37 % 47) as f32 / 10.0;
+        }
+    }
+    (graph, parameters)
+}
+
+/// `sum_l n_w n_a MACs`, its penalty's slope against differences, and whole bits below a target.
+#[test]
+fn bits_cost_what_the_formula_says_and_are_made_whole_below_the_target() {
+    let mut learned = 0;
+    for model in networks::all() {
+        let model = without_softmax(&model).unwrap();
+        let (graph, parameters) = searching(&model);
+        let price = |parameters: &Parameters| -> f64 {
+            let layers = graph.layers.iter().enumerate();
+            let of = |(l, layer): (usize, &super::graph::Layer)| {
+                let (w, a) = (parameters.layer(l).n, parameters.site(layer.site)[2]);
+                f64::from(w) * f64::from(a) * graph.model.macs(layer.node) as f64
+            };
+            layers.map(of).sum()
+        };
+        let cost = penalty::bops(&graph, &parameters, false);
+        assert!(
+            (cost / price(&parameters) - 1.0).abs() < 1e-9,
+            "{}",
+            model.name()
+        );
+
+        for target in [0.7 * cost, 1.4 * cost] {
+            let zero = |parameters: &Parameters| -> Vec<Vec<f32>> {
+                let all = parameters.all.iter();
+                all.map(|p| vec![0.0; p.value.len()]).collect()
+            };
+            let mut gradient = zero(&parameters);
+            penalty::add_gradient(&graph, &parameters, (0.7, target), &mut gradient);
+            let loss = |parameters: &Parameters| 0.7 * (price(parameters) / target - 1.0).abs();
+            for (i, parameter) in parameters.all.iter().enumerate() {
+                if !matches!(parameter.what, What::Bits(_) | What::SiteBits(_)) {
+                    assert!(gradient[i].iter().all(|&g| g == 0.0));
+                    continue;
+                }
+                let at = |step: f32| {
+                    let mut moved = parameters.clone();
+                    moved.all[i].value[0] += step;
+                    loss(&moved)
+                };
+                let slope = (at(1.0 / 64.0) - at(-1.0 / 64.0)) * 32.0;
+                let found = f64::from(gradient[i][0]);
+                assert!(
+                    (found - slope).abs() < 1e-4 * slope.abs().max(1e-3),
+                    "{found} {slope}"
+                );
+                // At two bits nothing pushes further down, and everything up.
+                let mut least = parameters.clone();
+                least.all[i].value[0] = 2.0;
+                let mut gradient = zero(&parameters);
+                penalty::add_gradient(&graph, &least, (0.7, target), &mut gradient);
+                // (What only sums and pools read costs nothing.)
+                let free = found == 0.0;
+                assert_eq!(gradient[i][0] == 0.0, free || price(&least) > target);
+            }
+
+            let mut whole = parameters.clone();
+            penalty::round_bits(&graph, &mut whole, Some(target));
+            let bits = whole.all.iter().filter(|p| matches!(p.what, What::Bits(_)));
+            assert!(bits.clone().all(|p| p.value[0].fract() == 0.0));
+            learned += bits.count();
+            if penalty::check_target(&graph, &parameters, Some(target)).is_ok() {
+                assert!(
+                    penalty::bops(&graph, &whole, false) <= target,
+                    "{}",
+                    model.name()
+                );
+            }
+        }
+    }
+    assert!(learned > 20, "{learned}");
 }

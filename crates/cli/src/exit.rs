@@ -138,7 +138,11 @@ impl From<exbit_model::Error> for Failure {
 
 impl From<exbit::Error> for Failure {
     fn from(error: exbit::Error) -> Self {
-        Self::bad_input(error.to_string())
+        let mut failure = Self::bad_input(error.to_string());
+        if error.kind() == exbit::ErrorKind::Infeasible {
+            failure.status = Status::Infeasible;
+        }
+        failure
     }
 }
 

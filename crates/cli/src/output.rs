@@ -72,6 +72,17 @@ fn print_line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Whether a file may come to lie at `path`: said before hours of work rather than after.
+pub(crate) fn check_place(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let wrong = match folder {
+        _ if path.is_dir() => "is a folder; give the name of a file",
+        Some(folder) if !folder.is_dir() => "lies in a folder that is not there",
+        Some(_) | None => return Ok(()),
+    };
+    Err(Failure::bad_input(format!("{}: {wrong}", path.display())))
+}
+
 /// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     exbit::write_whole(path, bytes).map_err(|e| Failure::io(path, &e))

@@ -62,6 +62,11 @@ impl Progress {
         }
     }
 
+    /// How wide the terminal is that shows it; elsewhere nobody sees it.
+    pub(crate) fn columns(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0))
+    }
+
     /// A remark that stays, above the bar.
     pub(crate) fn note(&self, text: &str) {
         match (self.to, self.stage.borrow().as_ref()) {

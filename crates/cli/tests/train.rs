@@ -52,7 +52,7 @@ fn a_run_gives_a_program_that_runs_and_a_page() {
     assert_eq!(run.status.code(), Some(2));
     let message = stderr(&run);
     assert!(
-        message.contains("net.exbit.run: is a run with another recipe"),
+        message.contains("net.exbit.run: is a run with another recipe (bits)"),
         "{message}"
     );
 }
@@ -128,12 +128,11 @@ fn command<'a>(model: &'a str, data: &'a str, recipe: &'a str, net: &'a str) -> 
 }
 
 #[test]
-fn a_killed_run_goes_on() {
+fn a_killed_run_ends_as_one_that_was_never_killed() {
     let folder = Folder::new("train-killed");
     let (model, data) = (folder.model(), folder.idx(24));
-    let net = folder.at("net.exbit");
-    let long = RECIPE.replace("settle = 2", "settle = 90000");
-    let recipe = folder.write("recipe.toml", long);
+    let recipe = folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 150"));
+    let (net, whole) = (folder.at("net.exbit"), folder.at("whole.exbit"));
     let args = command(&model, &data, &recipe, &net);
     let mut run = Command::new(env!("CARGO_BIN_EXE_exbit"))
         .args(&args)
@@ -143,16 +142,108 @@ fn a_killed_run_goes_on() {
     // The Program comes with the end of an epoch, after the run.
     while !Path::new(&net).exists() {
         assert_eq!(run.try_wait().expect("its state"), None, "it goes on");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(1));
     }
     run.kill().expect("it can be killed");
     run.wait().expect("its end");
-    folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 1"));
+    let saved = std::fs::read(format!("{net}.run")).expect("the run");
+    assert!(
+        exbit::learn::Saved::from_bytes(&saved)
+            .is_ok_and(|s| (1..150).contains(&s.records().len()))
+    );
     let object = good(&args);
-    assert_eq!(object["done"], true);
-    let epochs = object["epochs"].as_array().expect("the epochs").len();
-    assert!(epochs >= 1, "it begins where it was");
-    good(&["eval", &net, "--data", &data]);
+    assert_eq!(object["epochs"].as_array().map(Vec::len), Some(150));
+    good(&command(&model, &data, &recipe, &whole));
+    let bytes = |path: &str| std::fs::read(path).expect("a Program");
+    assert!(bytes(&net) == bytes(&whole), "the Programs differ");
+}
+
+#[test]
+fn losses_that_grow_without_end_are_told() {
+    let folder = Folder::new("train-grows");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let recipe = folder.write("recipe.toml", format!("{RECIPE}rate = 1000.0\n"));
+    let net = folder.at("net.exbit");
+    let args = command(&model, &data, &recipe, &net);
+    bad(
+        &args,
+        "times those of a network that guesses: training has diverged",
+    );
+    assert!(!Path::new(&net).exists());
+}
+
+#[test]
+fn targets_that_cannot_be_are_told() {
+    let folder = Folder::new("train-target");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let net = folder.at("net.exbit");
+    let search = RECIPE.replace("search = 0", "search = 1");
+    let recipe = folder.write("recipe.toml", format!("{search}target_bops = 1e3\n"));
+    let args = [
+        "train", &model, "--method", "mcqueen", "--data", &data, "--recipe", &recipe, "-o", &net,
+    ];
+    let run = exbit(&args);
+    assert_eq!(run.status.code(), Some(3), "{}", stderr(&run));
+    assert!(stderr(&run).contains("cannot be reached: two bits everywhere take"));
+    folder.write("recipe.toml", format!("{search}target_bops = 1e12\n"));
+    bad(&args, "leaves nothing to learn: eight bits everywhere take");
+}
+
+#[test]
+fn another_teacher_other_images_or_another_network_is_another_run() {
+    let folder = Folder::new("train-origin");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let (recipe, net) = (folder.write("recipe.toml", RECIPE), folder.at("net.exbit"));
+    let teacher = folder.at("teacher.onnx");
+    std::fs::copy(&model, &teacher).expect("a copy");
+    let beside = std::fs::read_to_string(folder.at("tiny.toml")).expect("preprocessing");
+    folder.write("teacher.toml", &beside);
+    let plain = command(&model, &data, &recipe, &net);
+    let args = [&plain[..], &["--teacher", &teacher]].concat();
+    let loss = |object: &serde_json::Value| object["epochs"][0]["loss"][0].as_f64();
+    let first = loss(&good(&args));
+
+    // A teacher reads images in its own way.
+    folder.write("teacher.toml", beside.replace("0.25", "0.1"));
+    let other = folder.at("other.exbit");
+    let elsewhere = [
+        &command(&model, &data, &recipe, &other)[..],
+        &["--teacher", &teacher],
+    ]
+    .concat();
+    assert_ne!(loss(&good(&elsewhere)), first);
+
+    let images = format!("{data}/train-images-idx3-ubyte");
+    let mut bytes = std::fs::read(&images).expect("images");
+    bytes[100] ^= 1;
+    std::fs::write(&images, &bytes).expect("images");
+    bad(&args, "is a run with another set of images");
+    bytes[100] ^= 1;
+    std::fs::write(&images, &bytes).expect("images");
+    let mut bytes = std::fs::read(&teacher).expect("the teacher");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&teacher, &bytes).expect("the teacher");
+    bad(&args, "is a run with another teacher (its file)");
+}
+
+#[test]
+fn places_that_cannot_be_written_are_told_before_the_work() {
+    let folder = Folder::new("train-places");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let recipe = folder.write("recipe.toml", RECIPE);
+    let nowhere = folder.at("nowhere/net.exbit");
+    bad(
+        &command(&model, &data, &recipe, &nowhere),
+        "lies in a folder that is not there",
+    );
+    let net = folder.at("net.exbit");
+    let args = [
+        &command(&model, &data, &recipe, &net)[..],
+        &["--report", &data],
+    ]
+    .concat();
+    bad(&args, "is a folder; give the name of a file");
 }
 
 #[test]
@@ -172,7 +263,7 @@ fn what_diverges_is_told_and_the_run_is_kept() {
     }
     std::fs::write(&run, &bytes).expect("the run");
     folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 3"));
-    bad(&args, "is no longer a number: lower the rate");
+    bad(&args, "is no longer a number: training has diverged");
     assert_eq!(std::fs::read(&run).expect("the run"), bytes);
 }
 

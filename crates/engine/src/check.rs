@@ -15,7 +15,7 @@ pub(crate) use step::{conv_shape, epilogue};
 const MAX_VALUES: usize = 10_000;
 /// The largest extent of an axis or of a window.
 const MAX_EXTENT: usize = 1 << 22;
-/// The largest arena, and the most memory of all steps' own tables.
+/// The largest arena, the most memory of all steps' weights and tables, and of an image's answers.
 const MAX_BYTES: usize = 1 << 30;
 
 /// A mean's epilogue, with its two vectors of one number.
@@ -44,7 +44,8 @@ impl Value {
 
 impl Program {
     /// Whether this Program can run: shapes follow from each other, indices, lengths and numbers
-    /// are sound, no sum can overflow 32 bits, and its arena is at most 1 GiB.
+    /// are sound, no sum can overflow 32 bits, and its arena, its packed weights and its answers
+    /// are at most 1 GiB each.
     ///
     /// # Errors
     /// `Mismatch` at the first place where it cannot.
@@ -84,9 +85,9 @@ impl Program {
         for (i, step) in self.steps.iter().enumerate() {
             let place = format!("step {i} ({})", step.name);
             at(&place, self.check_step(step, &mut written))?;
-            tables += self.table_bytes(step);
+            tables = self.table_bytes(step).saturating_add(tables);
             let fits = require(tables <= MAX_BYTES, || {
-                format!("the tables up to it take more than {MAX_BYTES} bytes")
+                format!("packed weights and tables up to it may take more than {MAX_BYTES} bytes")
             });
             at(&place, fits)?;
         }
@@ -96,15 +97,19 @@ impl Program {
         }
     }
 
-    /// About the bytes of the tables that `step`, which has passed its check, runs with.
+    /// About the bytes of the tables and packed weights that `step`, which has passed its check,
+    /// runs with.
     fn table_bytes(&self, step: &Step) -> usize {
         match &step.kind {
             StepKind::AvgPool { window, .. } => window.area() * BYTES_OF_A_MEAN,
             StepKind::Shuffle { .. } => self.values[step.output].len() * size_of::<u32>(),
             StepKind::Concat => step.inputs.len() * 256,
             StepKind::Table { .. } => 256,
-            StepKind::Conv(_)
-            | StepKind::MaxPool(_)
+            StepKind::Conv(conv) => {
+                let [x, y] = [step.inputs[0], step.output].map(|v| &self.values[v]);
+                conv_shape(conv, x, y).map_or(0, |shape| shape.most_packed_bytes())
+            }
+            StepKind::MaxPool(_)
             | StepKind::Add { .. }
             | StepKind::Pad { .. }
             | StepKind::PadChannels { .. } => 0,
@@ -163,6 +168,11 @@ impl Program {
         let (_, total) = self.arrange(&[]);
         require(total <= MAX_BYTES, || {
             format!("its arena would take {total} bytes")
+        })?;
+        let answers = self.values[self.output].len() * size_of::<f32>();
+        let answers = answers.saturating_mul(self.exits.len() + 1);
+        require(answers <= MAX_BYTES, || {
+            format!("its answers would take {answers} bytes")
         })
     }
 

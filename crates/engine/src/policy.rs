@@ -34,12 +34,12 @@ pub(crate) struct Streak {
 }
 
 impl Policy {
-    /// Whether anybody can leave at exit `exit`.
+    /// Whether anybody can leave at exit `exit`; nobody where there is no threshold for it.
     pub fn asks(&self, exit: usize) -> bool {
         match self {
             Policy::Never => false,
-            Policy::MaxSoftmax(thresholds) => thresholds[exit] <= 1.0,
-            Policy::Entropy(thresholds) => thresholds[exit] >= 0.0,
+            Policy::MaxSoftmax(thresholds) => thresholds.get(exit).is_some_and(|&t| t <= 1.0),
+            Policy::Entropy(thresholds) => thresholds.get(exit).is_some_and(|&t| t >= 0.0),
             Policy::Patience(_) => true,
         }
     }

@@ -9,13 +9,11 @@ use exbit_kernels::{Isa, Team};
 
 use crate::crew::{Crew, Desk, MOST_THREADS};
 use crate::error::{Error, ErrorKind, Result};
+use crate::instructions::{chosen_isa, named_isa};
 use crate::memory::Place;
 use crate::network::{Depth, Network};
 use crate::step::Ready;
 use crate::{Input, Policy, Program, Step, StepKind, file};
-
-/// The environment variable that chooses the instructions.
-const ISA_VARIABLE: &str = "EXBIT_ISA";
 
 /// A Program, ready to run on this machine.
 #[derive(Debug)]
@@ -35,9 +33,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Prepares `program` to run on `threads` threads, with the fastest instructions that this CPU
-    /// has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avxvnni`,
-    /// `avx512vnni`).
+    /// Prepares `program` to run on `threads` threads, 1 to 32, with the fastest instructions that
+    /// this CPU has, or those that `EXBIT_ISA` names (`scalar`, `avx2`, `avxvnni`, `avx512vnni`).
     ///
     /// # Errors
     /// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has, or no threads could
@@ -60,7 +57,8 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub fn keeping_values(program: &Program, isa: Option<&str>) -> Result<Self> {
-        Self::build(program, 1, isa.map_or_else(chosen_isa, named_isa)?, true)
+        let isa = isa.map_or_else(chosen_isa, named_isa)?;
+        Self::build(program, 1, isa, true)
     }
 
     /// Prepares the Program in the file at `path`, as [`Session::new`] would: layer by layer from
@@ -366,33 +364,4 @@ fn swap_codes(step: &mut Step, spare: &mut Vec<i8>) {
     if let StepKind::Conv(conv) = &mut step.kind {
         std::mem::swap(&mut conv.weights.codes, spare);
     }
-}
-
-/// The names of the instruction sets that this CPU has, the fastest first, `scalar` last.
-pub fn present_isas() -> Vec<&'static str> {
-    Isa::present().into_iter().map(Isa::name).collect()
-}
-
-/// The name of the instructions that a new Session takes: the fastest, or what `EXBIT_ISA` names.
-///
-/// # Errors
-/// `Unsupported` when `EXBIT_ISA` names no instructions that this CPU has.
-pub fn isa() -> Result<&'static str> {
-    chosen_isa().map(Isa::name)
-}
-
-fn chosen_isa() -> Result<Isa> {
-    match std::env::var(ISA_VARIABLE) {
-        Err(std::env::VarError::NotPresent) => Ok(Isa::best()),
-        Ok(name) => named_isa(&name),
-        Err(std::env::VarError::NotUnicode(name)) => named_isa(&name.to_string_lossy()),
-    }
-}
-
-fn named_isa(name: &str) -> Result<Isa> {
-    Isa::named(name).ok_or_else(|| {
-        let present = present_isas().join(", ");
-        let message = format!("{name:?} is not there; this CPU has {present}");
-        Error::new(ErrorKind::Unsupported, ISA_VARIABLE, message)
-    })
 }

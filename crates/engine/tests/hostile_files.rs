@@ -4,7 +4,8 @@
 mod random;
 
 use exbit_engine::{
-    Error, ErrorKind, Format, Grid, Policy, Program, Session, StepKind, Value, Window,
+    Activation, Bits, Conv, Error, ErrorKind, Format, Grid, Policy, Program, Session, StepKind,
+    Value, Weights, Window,
 };
 use random::Random;
 
@@ -209,6 +210,60 @@ fn tables_have_one_bound_together() {
     means(100, &mut program);
     let error = program.check().unwrap_err().to_string();
     assert!(error.contains("tables up to it"), "{error}");
+}
+
+/// Two megabytes of weights of one bit that fill vectors up to gigabytes, and a few kilobytes that
+/// make gigabytes of answers.
+#[test]
+fn what_is_small_in_a_file_and_large_in_memory_is_refused() {
+    let convolution = |input: [usize; 3], output: [usize; 3], window: Window, real: bool| {
+        let mut program = small(11);
+        let Format::Codes(grid) = program.values[0].format else {
+            unreachable!()
+        };
+        let format = if real {
+            Format::Real
+        } else {
+            Format::Codes(grid)
+        };
+        program.values.truncate(1);
+        program.values[0].shape = input;
+        program.values.push(Value {
+            shape: output,
+            format,
+        });
+        let [kh, kw] = window.kernel;
+        let depth = kh * kw * input[2];
+        let step = &mut program.steps[0];
+        (step.inputs, step.output) = (vec![0], 1);
+        step.kind = StepKind::Conv(Conv {
+            weights: Weights {
+                bits: Bits::new(1).unwrap(),
+                shape: [output[2], kh, kw, input[2]],
+                codes: vec![1; output[2] * depth],
+                scale: vec![1.0; output[2]],
+            },
+            bias: vec![0.0; output[2]],
+            window,
+            groups: 1,
+            activation: Activation::NONE,
+        });
+        program.steps.truncate(1);
+        (program.input.scale, program.input.shift) = (vec![1.0; input[2]], vec![0.0; input[2]]);
+        (program.output, program.packed) = (1, Vec::new());
+        program.check().map_err(|e| e.to_string())
+    };
+    let wide = |side: usize| Window {
+        pads: [side / 2, side / 2, side - side / 2 - 1, side - side / 2 - 1],
+        ..Window::square(side, 1, 0)
+    };
+    convolution([1, 1, 1], [1, 1, 1], wide(256), false).unwrap();
+    let error = convolution([1, 1, 1], [1, 1, 1], wide(4096), false).unwrap_err();
+    assert!(error.contains("packed weights"), "{error}");
+    let point = Window::square(1, 1, 0);
+    convolution([64, 64, 1], [64, 64, 512], point, true).unwrap();
+    let error = convolution([1024, 1024, 1], [1024, 1024, 512], point, true).unwrap_err();
+    assert!(error.contains("its answers would take"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which instructions the kernels use: the one place that asks the CPU.
+//! Which instructions the kernels use: a token for each set, got only where the CPU has it.
 
 use std::hint::black_box;
 

@@ -25,6 +25,7 @@ mod narrow;
 mod pack;
 mod quantize;
 pub mod scalar;
+mod shape;
 mod team;
 mod tiles;
 mod tune;
@@ -43,12 +44,14 @@ pub use isa::{Isa, peak};
 pub use narrow::{code_at, narrow, narrow_len, widen};
 pub use pack::{pack, packed_len, unpack};
 pub use quantize::{Grid, clip_round, pixel_table, regrid_table};
-pub use scalar::{ConvShape, Source, Target};
+pub use scalar::{Source, Target};
+pub use shape::ConvShape;
 pub use team::Team;
 pub use window::Window;
 
-/// Raised whenever a kernel takes another time than before: times that were measured are of one.
-pub const REVISION: u32 = 3;
+/// Raised whenever a layer takes another time than before, by its kernel or by which one is taken:
+/// times that were measured are of one.
+pub const REVISION: u32 = 4;
 
 /// Bytes past the end of an input's codes that a kernel may read, and ignores.
 pub const SLACK: usize = 64;

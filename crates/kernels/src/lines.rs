@@ -125,7 +125,8 @@ impl Lines {
     }
 
     /// Copies the lines of input that make `outputs` lines of output, the first of them at `y` with
-    /// the margin counted.
+    /// the margin counted. What lies behind them is zero: there the last pixel's steps are filled
+    /// up, and a look-up takes an entry that must be none of another layer's.
     #[inline(always)]
     pub(crate) fn copy<M: Micro>(
         &self,
@@ -139,10 +140,10 @@ impl Lines {
         let [h, w, channels] = shape.input;
         let [top, left, ..] = shape.window.pads;
         let (zero, lanes) = (micro.lane([zero; 4]), channels / M::Lane::CODES);
-        for (line, y) in copy
-            .chunks_exact_mut(self.len)
-            .zip(y..y + self.window.span(outputs))
-        {
+        let read = self.window.span(outputs);
+        let (copy, behind) = copy.split_at_mut(read * self.len);
+        behind[..SLACK].fill(M::Lane::default());
+        for (line, y) in copy.chunks_exact_mut(self.len).zip(y..y + read) {
             match y.checked_sub(top).filter(|&y| y < h) {
                 None => line.fill(zero),
                 Some(y) => {

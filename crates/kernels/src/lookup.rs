@@ -53,7 +53,7 @@ impl<T> Look<T> {
         let most = depth * limit.largest * usize::from(levels);
         let tables = (shape.input[2] / shape.groups).is_multiple_of(4) && levels <= MOST_LEVELS;
         // What fills up a step is looked up too: an index of 0, where nothing is chosen. That is no
-        // sum, unless it is less those that are not chosen.
+        // sum, unless it is less those that are not chosen. (Behind the lines, tables are zero.)
         let whole = (shape.input[2] / shape.groups).is_multiple_of(step);
         let filled = planes == Planes::Two || whole;
         let flush = limit.bytes / (4 * usize::from(levels));

@@ -3,37 +3,7 @@
 
 use std::ops::Range;
 
-use crate::{Epilogue, Window};
-
-/// The extents of a convolution on codes; all of them fit each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvShape {
-    /// `[height, width, channels]`.
-    pub input: [usize; 3],
-    /// `[height, width, channels]`.
-    pub output: [usize; 3],
-    /// Geometry.
-    pub window: Window,
-    /// Number of groups; divides both numbers of channels.
-    pub groups: usize,
-}
-
-impl ConvShape {
-    /// Products per output: the length of one row of weights.
-    pub fn depth(&self) -> usize {
-        self.window.area() * self.input[2] / self.groups
-    }
-
-    /// Whether each channel is convolved with its own window and nothing else.
-    pub fn is_depthwise(&self) -> bool {
-        self.groups == self.input[2] && self.groups == self.output[2]
-    }
-
-    /// Multiply-accumulates of one image, taps outside it included.
-    pub fn macs(&self) -> u64 {
-        self.output.iter().map(|&n| n as u64).product::<u64>() * self.depth() as u64
-    }
-}
+use crate::{ConvShape, Epilogue, Window};
 
 /// Where a step reads: the lines of a value from one on.
 #[derive(Clone, Copy, Debug)]

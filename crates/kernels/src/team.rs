@@ -53,7 +53,11 @@ impl Team {
     ///
     /// # Errors
     /// When the system starts no more threads.
+    ///
+    /// # Panics
+    /// When they are more than [`Team::MOST`].
     pub fn new(threads: usize) -> std::io::Result<Self> {
+        assert!(threads <= Self::MOST, "too many threads");
         let shared = Arc::new(Shared {
             open: AtomicU64::new(0),
             work: AtomicPtr::default(),

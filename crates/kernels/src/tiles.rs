@@ -8,7 +8,8 @@
 //!
 //! Weights are packed in panels of up to four blocks of 16 channels, for each `[run][step]` as the
 //! kernel reads them: a step is what one multiply-accumulate instruction takes of the depth. Runs
-//! and channels are filled up with zero weights: what a kernel reads there does not matter.
+//! and channels are filled up with zero weights. What a kernel reads there does not matter, but
+//! that tables must be this layer's or zero: an index of 0 is looked up, too.
 
 use std::ops::Range;
 

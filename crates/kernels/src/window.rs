@@ -75,11 +75,6 @@ impl Window {
         o * self.stride[axis] + tap * self.dilation[axis] - self.pads[axis]
     }
 
-    /// Whether output position `p` reads input position `p` and nothing else.
-    pub fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.pads == [0; 4]
-    }
-
     /// The number of taps.
     pub fn area(&self) -> usize {
         self.kernel[0] * self.kernel[1]

@@ -120,8 +120,9 @@ fn any_case(random: &mut Random) -> Option<Case> {
     })
 }
 
-/// Gives the names of the kernels that were compared.
-fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
+/// Gives the names of the kernels that were compared. They work in `scratch`, as steps of a Session
+/// do: in it lies what others left there.
+fn check(case: &Case, random: &mut Random, scratch: &mut Scratch) -> Vec<&'static str> {
     let Case {
         shape, input, bits, ..
     } = *case;
@@ -173,9 +174,8 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
     );
     let parts = random.of(&[1, 1, 2, 3, 8]);
     // A residual lies elsewhere, or where the output goes.
-    let run = |conv: &PackedConv, in_place: bool| {
-        let mut scratch = Scratch::default();
-        conv.reserve(oh, &mut scratch);
+    let run = |conv: &PackedConv, in_place: bool, scratch: &mut Scratch| {
+        conv.reserve(oh, scratch);
         let (mut codes, mut reals) = (vec![99; oh * ow * out], vec![9.9; oh * ow * out]);
         let apart = r.as_deref().filter(|_| !in_place);
         if let (Some(r), None) = (&r, apart) {
@@ -188,22 +188,15 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
                 None => Target::Real(&mut reals[part.clone()]),
             };
             let residual = apart.map(|r| &r[part.clone()]);
-            conv.run(
-                part.clone(),
-                Source::whole(&x),
-                residual,
-                &mut scratch,
-                target,
-            );
+            conv.run(part.clone(), Source::whole(&x), residual, scratch, target);
         }
         let reals: Vec<u32> = reals.iter().map(|y| y.to_bits()).collect();
         (codes, reals)
     };
     // Some lines at a time, of no more of the input than they are made of.
     let height = random.of(&[1, 2, 3, 100]);
-    let in_strips = |conv: &PackedConv| {
-        let mut scratch = Scratch::default();
-        conv.reserve(height, &mut scratch);
+    let in_strips = |conv: &PackedConv, scratch: &mut Scratch| {
+        conv.reserve(height, scratch);
         let mut made = vec![99; oh * ow * out];
         for first in (0..oh).step_by(height) {
             let y = first..oh.min(first + height);
@@ -217,21 +210,31 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
             };
             let residual = r.as_deref().map(|r| &r[part.clone()]);
             let target = Target::Codes(&mut made[part.clone()]);
-            conv.run(part, source, residual, &mut scratch, target);
+            conv.run(part, source, residual, scratch, target);
         }
         made
     };
     let all = |isa| PackedConv::all(isa, shape, input, &weights, epilogue.clone());
-    let (codes, reals) = run(&all(Isa::SCALAR)[0], false);
+    let (codes, reals) = run(&all(Isa::SCALAR)[0], false, scratch);
     let compare = |conv: PackedConv| {
         let name = conv.name();
-        let (other, real) = run(&conv, false);
+        assert!(
+            conv.len_bytes() <= shape.most_packed_bytes(),
+            "{name}: {case:?}"
+        );
+        let (other, real) = run(&conv, false, scratch);
         assert!(other == codes && real == reals, "{name}: {case:?}");
         if case.output.is_some() {
-            assert!(in_strips(&conv) == codes, "{name}, in strips: {case:?}");
+            assert!(
+                in_strips(&conv, scratch) == codes,
+                "{name}, in strips: {case:?}"
+            );
         }
         if r.is_some() && case.output.is_some() {
-            assert!(run(&conv, true).0 == codes, "{name}, in place: {case:?}");
+            assert!(
+                run(&conv, true, scratch).0 == codes,
+                "{name}, in place: {case:?}"
+            );
         }
         name
     };
@@ -241,13 +244,13 @@ fn check(case: &Case, random: &mut Random) -> Vec<&'static str> {
 
 #[test]
 fn convolutions_of_any_shape_equal_the_definition() {
-    let mut random = Random(1);
+    let (mut random, mut scratch) = (Random(1), Scratch::default());
     let mut cases = 0;
     while cases < 3000 / FEWER {
         if let Some(case) = any_case(&mut random)
             && case.shape.macs() < MOST_MACS
         {
-            check(&case, &mut random);
+            check(&case, &mut random, &mut scratch);
             cases += 1;
         }
     }
@@ -255,7 +258,7 @@ fn convolutions_of_any_shape_equal_the_definition() {
 
 #[test]
 fn deep_sums_of_extreme_codes_equal_the_definition() {
-    let mut random = Random(2);
+    let (mut random, mut scratch) = (Random(2), Scratch::default());
     let depths = [15, 64, 130, 2304, 5000];
     for depth in depths.into_iter().take(if cfg!(miri) { 1 } else { 5 }) {
         for (input, weight) in [
@@ -291,7 +294,7 @@ fn deep_sums_of_extreme_codes_equal_the_definition() {
                 extreme: true,
             };
             for _ in 0..if cfg!(miri) { 1 } else { 4 } {
-                check(&case, &mut random);
+                check(&case, &mut random, &mut scratch);
             }
         }
     }
@@ -329,7 +332,7 @@ fn the_fastest_kernel_is_one_of_those_that_can_run() {
 #[test]
 #[cfg_attr(miri, ignore = "minutes")]
 fn looked_up_sums_equal_the_definition() {
-    let mut random = Random(3);
+    let (mut random, mut scratch) = (Random(3), Scratch::default());
     let mut seen = std::collections::BTreeSet::new();
     let mut cases = 0;
     while cases < 600 {
@@ -348,7 +351,7 @@ fn looked_up_sums_equal_the_definition() {
             ..case.input
         };
         if case.shape.macs() < MOST_MACS {
-            seen.extend(check(&case, &mut random));
+            seen.extend(check(&case, &mut random, &mut scratch));
             cases += 1;
         }
     }

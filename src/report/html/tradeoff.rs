@@ -109,7 +109,7 @@ fn caption(tradeoff: &Tradeoff) -> Markup {
     html! {
         span.key { (super::front::mark("front")) " one threshold for all exits" }
         @if !tradeoff.others.is_empty() {
-            span.key { (super::front::mark("uniform")) " one way out for all" }
+            span.key { (super::front::mark("uniform")) " other networks, as they run" }
         }
         @if tradeoff.chosen.is_some() {
             span.key { (super::front::mark("chosen")) " this policy" }

@@ -41,7 +41,7 @@ fn header(run: &Training) -> Markup {
                 @if let Some(right) = last.held_out.last() {
                     (tile("held-out images right", format!("{right:.2} %")))
                 }
-                @if last.bops > 0.0 { (tile("BOPs to the end", bops(last.bops))) }
+                @if last.bops > 0.0 { (tile("BOPs, all heads too", bops(last.bops))) }
                 (tile("epochs", run.records.len().to_string()))
                 (tile("time", seconds(taken)))
             }
@@ -85,7 +85,13 @@ fn cost(run: &Training) -> Markup {
             .collect(),
     }];
     let any = run.records.iter().any(|r| r.bops > 0.0);
-    let draw = |width| lines::draw(&line, ["epoch", "GBOPs to the end, bits rounded"], width);
+    let draw = |width| {
+        lines::draw(
+            &line,
+            ["epoch", "GBOPs, all heads too, bits rounded"],
+            width,
+        )
+    };
     figure(
         "Bit-operations",
         &|width| any.then(|| draw(width)).flatten(),

@@ -9,8 +9,8 @@ use super::{Data, Threads};
 /// Measure how right a network is, and what it costs.
 ///
 /// Runs every image (or the first of them, with --limit) and prints the share of right answers,
-/// the sizes of the network, and its speed. `latency` is that of one image alone, on one thread;
-/// images per second are over all threads, reading and decoding not counted.
+/// the sizes of the network, and its speed. `latency` is that of one image alone, on all threads
+/// that pay for one; images per second are of batches. Reading and decoding are not counted.
 ///
 /// BOPs are the sum of MACs x weight bits x input bits: a size, not a speed.
 ///

@@ -22,7 +22,7 @@ A recipe is a TOML file; every key may be left out:
   bits = 8                 # of weights and activations at the start; first and last layers: 8
   target_bops = 0.381e9    # bit-operations that the search aims at: to the end, and of all exits' heads
   penalty = 0.7            # of |BOPs / target - 1|
-  exits = [0.33, 0.56]     # shares of the MACs, or names of nodes
+  exits = 2                # so many, or where: [0.45, 0.7] of the MACs, or names of nodes
   head = \"conv\"            # what an exit consists of: conv, strided, tower, pool
   mask = true              # the exits' gradient only where its sign is the final one's
   epochs = { warm = 2, search = 8, settle = 20 }
@@ -43,7 +43,8 @@ Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute, a
 when interrupted. The same command goes on from it, also with other epochs; delete it to begin anew.
 NET.exbit is written after each epoch with whole bits.
 
-Exit status 130: interrupted; 3: leaving early cannot keep mean_bops, the nearest is written."))]
+Exit status 130: interrupted; 3: two bits everywhere are above target_bops, or leaving early cannot
+keep mean_bops and the nearest is written."))]
 pub(crate) struct Train {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]
@@ -57,7 +58,9 @@ pub(crate) struct Train {
     /// The recipe
     #[arg(long, value_name = "RECIPE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) recipe: Option<PathBuf>,
-    /// Learn the answers of this network, float or integer, instead of the labels
+    /// Learn the answers of this network, float or integer, instead of the labels. How it reads
+    /// images is its own: a Program carries it, beside an ONNX file lies a TOML file, or its shape
+    /// says
     #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,
     /// Begin with what another run learned: everything of the same name and size

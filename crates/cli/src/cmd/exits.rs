@@ -90,7 +90,8 @@ fn chosen(
     progress: &Progress,
 ) -> Result<Vec<usize>, Failure> {
     let asked = args.split.is_some() || args.skip.is_some();
-    let all = match held_out(program).filter(|n| !asked && (1..set.len()).contains(n)) {
+    let may_be = !asked && matches!(set.part(), Some(Split::Train) | None);
+    let all = match held_out(program).filter(|n| may_be && (1..set.len()).contains(n)) {
         Some(n) => {
             progress.note(&format!(
                 "chosen on the {n} images that training kept apart"

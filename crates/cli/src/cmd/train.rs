@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use exbit::Fingerprint;
 use exbit::exits::Calibration;
 use exbit::learn::{Event, Method, Recipe, Record, Run, Teacher, TeacherNetwork};
 use exbit_engine::Session;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::args::{self, Train};
 use crate::exit::Failure;
 use crate::network::{self, Network};
-use crate::output::{Answer, put};
+use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::{images, table};
 use view::epoch_line;
@@ -83,7 +84,10 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::for_model(&model, &args.model, asked, progress)?;
     let set = DataSet::open(&args.data, Split::Train)?;
-    let teacher = args.teacher.as_deref().map(|path| teacher(path, threads));
+    output::check_place(&args.output)?;
+    args.report.as_deref().map_or(Ok(()), output::check_place)?;
+    let read = |path| teacher(path, threads, progress);
+    let teacher = args.teacher.as_deref().map(read);
     let mut run = begin(
         &model,
         &set,
@@ -122,7 +126,10 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     progress.close();
     let left = match stopped {
         true => None,
-        false => write(&run, &job)?,
+        false => {
+            report(&run, args)?;
+            write(&run, &job)?
+        }
     };
     let json = Json {
         output: &args.output,
@@ -160,16 +167,24 @@ fn recipe(args: &Train) -> Result<Recipe, Failure> {
         .map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
 }
 
-fn teacher(path: &Path, threads: usize) -> Result<Teacher, Failure> {
+/// The teacher in the file `path`: a Program carries how it reads images, a float network has it in
+/// a file beside it, or its shape says.
+fn teacher(path: &Path, threads: usize, progress: &Progress) -> Result<Teacher, Failure> {
     let network = match network::open(path)?.network {
-        Network::Float(model) => TeacherNetwork::Float(Box::new(network::logits_of(model))),
+        Network::Float(model) => {
+            let preprocess = images::for_model(&model, path, None, progress)?;
+            let model = Box::new(network::logits_of(model));
+            TeacherNetwork::Float(model, preprocess.affine())
+        }
         Network::Integer(program) => {
             TeacherNetwork::Integer(Box::new(Session::new(&program, threads)?))
         }
     };
+    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
     let name = path.file_name().unwrap_or_default();
     Ok(Teacher {
         name: name.to_string_lossy().into_owned(),
+        fingerprint: Fingerprint::of(&bytes),
         network,
     })
 }
@@ -197,7 +212,6 @@ fn begin(
 /// then.
 fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure> {
     let saved = job.saved;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     // A second one ends the process as usual would.
@@ -226,12 +240,10 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
             !stop.load(Ordering::SeqCst) && last.elapsed() < SAVE_EVERY
         })?;
         run.save(saved)?;
-        if run.records().len() > records.len() {
-            if let Some(path) = &job.args.report {
-                put(path, run.report(command.clone())?.to_html().as_bytes())?;
-            }
-            // Whoever stops has the result so far; the last one is written at the end.
-            if run.is_settling() && !run.is_done() {
+        // Whoever stops has the result so far; the last one is written at the end.
+        if run.records().len() > records.len() && !run.is_done() {
+            report(run, job.args)?;
+            if run.is_settling() {
                 write(run, job)?;
             }
         }
@@ -245,6 +257,15 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
         }
     }
     Ok(false)
+}
+
+/// Writes the page that was asked for.
+fn report(run: &Run, args: &Train) -> Result<(), Failure> {
+    let Some(path) = &args.report else {
+        return Ok(());
+    };
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    put(path, run.report(command)?.to_html().as_bytes())
 }
 
 /// Writes the result as it is now; says when images leave it, where there are exits.

@@ -32,7 +32,11 @@ pub(super) fn lines(json: &Json) -> Vec<String> {
             count(bops(|w| w.bops_edges_at_8)),
         ]);
     }
-    vec![
+    let costs_more = json.bops_mean > json.totals.bops_full as f64;
+    let remark = "leaving by this policy costs more than running to the end: heads are paid for that \
+        few leave by; raise thresholds, or choose them with `exbit exits`";
+    let remark = costs_more.then(|| line("remark", remark.to_owned()));
+    let mut lines = vec![
         line(
             "beside the end",
             format!(
@@ -45,6 +49,8 @@ pub(super) fn lines(json: &Json) -> Vec<String> {
             ),
         ),
         line("policy", policy.clone()),
-        format!("\n{}", table.render(width()).trim_end()),
-    ]
+    ];
+    lines.extend(remark);
+    lines.push(format!("\n{}", table.render(width()).trim_end()));
+    lines
 }

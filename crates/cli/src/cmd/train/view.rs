@@ -8,6 +8,10 @@ use crate::table;
 
 /// Epochs of a course.
 const COURSE: usize = 12;
+/// The same where the line is short.
+const SHORT_COURSE: usize = 6;
+/// Columns from which both courses fit beside the bar.
+const WIDE: usize = 120;
 
 /// Shows a run of `epochs`, of which those of `records` are done, at `place` of an epoch of
 /// `steps`.
@@ -24,21 +28,25 @@ pub(super) fn show(
     let mut course: Vec<f64> = records.iter().map(|r| last(&r.loss)).collect();
     let loss = last(&place.sums.losses) / images;
     course.push(loss);
-    let mut text = format!(
-        "epoch {}/{epochs}  loss {loss:.3} {}",
-        records.len() + 1,
-        spark(&course)
-    );
     let held_out: Vec<f64> = records.iter().map(|r| last(&r.held_out)).collect();
-    if held_out.iter().any(|&top1| top1 > 0.0) {
-        text += &format!("  held out {:.1} % {}", last(&held_out), spark(&held_out));
-    }
-    progress.say(&text);
+    let epoch = format!("epoch {}/{epochs}", records.len() + 1);
+    progress.say(&match (last(&held_out), progress.columns()) {
+        (top1, WIDE..) if top1 > 0.0 => format!(
+            "{epoch}  loss {loss:.3} {}  held out {top1:.1} % {}",
+            spark(&course, COURSE),
+            spark(&held_out, COURSE)
+        ),
+        (top1, _) if top1 > 0.0 => format!(
+            "{epoch} loss {loss:.3} {} held out {top1:.1} %",
+            spark(&course, SHORT_COURSE)
+        ),
+        _ => format!("{epoch} loss {loss:.3} {}", spark(&course, SHORT_COURSE)),
+    });
 }
 
-/// The last values as bars of one line's height.
-fn spark(values: &[f64]) -> String {
-    let shown = &values[values.len().saturating_sub(COURSE)..];
+/// The last `count` values as bars of one line's height.
+fn spark(values: &[f64], count: usize) -> String {
+    let shown = &values[values.len().saturating_sub(count)..];
     let (least, most) = shown
         .iter()
         .filter(|v| v.is_finite())
@@ -99,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_course_goes_from_its_least_to_its_most() {
-        assert_eq!(spark(&[]), "");
-        assert_eq!(spark(&[2.0]), "▁");
-        assert_eq!(spark(&[0.0, 1.0, 0.5]), "▁█▅");
-        assert_eq!(spark(&[1.0, f64::NAN, 2.0]), "▁▁█");
-        assert_eq!(spark(&[1.0; 20]).chars().count(), COURSE);
+        assert_eq!(spark(&[], 12), "");
+        assert_eq!(spark(&[2.0], 12), "▁");
+        assert_eq!(spark(&[0.0, 1.0, 0.5], 12), "▁█▅");
+        assert_eq!(spark(&[1.0, f64::NAN, 2.0], 12), "▁▁█");
+        assert_eq!(spark(&[1.0; 20], 12).chars().count(), 12);
     }
 }
