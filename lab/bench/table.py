@@ -61,7 +61,7 @@ def avx2(rows):
 
 
 def main():
-    every = read("beside.csv") + read("avx2.csv")
+    every = read("beside.csv") + read("bits.csv") + read("avx2.csv")
     versions = ", ".join(dict.fromkeys(f"{r['runtime']} {r['version']}" for r in every))
     lines = [*beside(read("beside.csv")), *bits(read("bits.csv")), *avx2(read("avx2.csv")), "", f"{versions}."]
     text = (HERE / "README.md").read_text()

@@ -62,7 +62,8 @@ impl Session {
     }
 
     /// Prepares the Program in the file at `path`, as [`Session::new`] would: layer by layer from
-    /// the file, so that it never holds more of the weights than those packed and one layer's.
+    /// the file, so that it never holds more of the weights than those packed and one layer's,
+    /// while kernels are measured for it in the packing of each.
     ///
     /// # Errors
     /// As [`Program::load`] and [`Session::new`].

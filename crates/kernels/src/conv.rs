@@ -186,7 +186,8 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl Draft<'_> {
-    /// The kernels of `isa` that can run it, exactly; the last one is for any weights and codes.
+    /// The kernels of `isa` that can run it, exactly; the last one is the dense kernel, which is
+    /// taken where nothing may be measured.
     fn kernels(&self, isa: Isa) -> Vec<Candidate<'_>> {
         match isa.0 {
             Level::Scalar => vec![Candidate {
