@@ -245,7 +245,8 @@ impl Recipe {
         toml::to_string(self).map_err(|e| Error::new(ErrorKind::Malformed, "recipe", e.to_string()))
     }
 
-    /// The keys whose values differ from those of `other`.
+    /// The keys whose values differ from those of `other`, for people: TOML does not hold every
+    /// seed that a recipe may have.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let table = |recipe: &Self| toml::Table::try_from(recipe).unwrap_or_default();
         let (own, other) = (table(self), table(other));

@@ -157,9 +157,12 @@ impl Run {
             mean_bops: self.recipe.mean_bops,
             ..header.recipe
         };
-        let other = match told.differences(&self.recipe) {
-            keys if keys.is_empty() => self.origin.differs(&header.origin).map(str::to_owned),
-            keys => Some(format!("recipe ({})", keys.join(", "))),
+        let other = match told == self.recipe {
+            true => self.origin.differs(&header.origin).map(str::to_owned),
+            false => {
+                let keys = told.differences(&self.recipe).join(", ");
+                Some(format!("recipe ({keys})"))
+            }
         };
         if let Some(what) = other {
             let message = format!(
