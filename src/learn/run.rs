@@ -21,7 +21,7 @@ use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, targets};
 use super::watch::Watch;
 use super::{finish, leave, look, penalty};
-use crate::exits::Calibration;
+use crate::exits::{Calibration, Outcome};
 use crate::prepare::Network;
 use crate::quantized::Quantized;
 use crate::report::Training;
@@ -194,15 +194,17 @@ impl Run {
         checkpoint::save(path, &header, &tensors)
     }
 
-    /// The run as it is to be shown; `command` made it.
+    /// The run as it is to be shown: `command` made it, and images leave as `leaving` says.
     ///
     /// # Errors
     /// None for a run in hand; the type is that of writing the recipe.
-    pub fn report(&self, command: String) -> Result<Training> {
+    pub fn report(&self, command: String, leaving: Option<Outcome>) -> Result<Training> {
         Ok(Training {
             network: self.base.name().to_owned(),
             layers: self.graph.layers.iter().map(|l| l.name.clone()).collect(),
             records: self.records.clone(),
+            target_bops: self.recipe.target_bops,
+            leaving,
             recipe: self.recipe.to_toml()?,
             command,
         })

@@ -4,7 +4,6 @@ use maud::{Markup, html};
 
 use super::axis::Axis;
 use super::frame::{Frame, px};
-use super::label::place;
 
 /// One curve.
 pub(super) struct Line {
@@ -13,19 +12,34 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+/// What stands behind the curves.
+#[derive(Default)]
+pub(super) struct Guides {
+    /// Lines from the top down, each with what begins at its right.
+    pub(super) begins: Vec<(f64, String)>,
+    /// A line across, and what it is.
+    pub(super) level: Option<(f64, String)>,
+}
+
 /// The style of the `i`-th curve: there are six, then they come again.
 pub(super) fn class(i: usize) -> String {
     format!("line{}", i % 6)
 }
 
-/// Draws `lines` `width` units wide; `None` when no curve has a point that is a number. Marks stand
-/// on the points where they are few, and each curve's name at its right end.
-pub(super) fn draw(lines: &[Line], titles: [&str; 2], width: f64) -> Option<Markup> {
+/// Draws `lines` in front of `guides`, `width` units wide; `None` when no curve has a point that is
+/// a number. Marks stand on the points where they are few.
+pub(super) fn draw(
+    lines: &[Line],
+    guides: &Guides,
+    titles: [&str; 2],
+    width: f64,
+) -> Option<Markup> {
     let usable = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let all = || lines.iter().flat_map(|l| &l.points).filter(usable);
     all().next()?;
+    let level = guides.level.iter().map(|l| l.0);
     let x = Axis::linear(all().map(|p| p.0), if width < 450.0 { 4 } else { 6 });
-    let y = Axis::linear(all().map(|p| p.1), 6);
+    let y = Axis::linear(all().map(|p| p.1).chain(level), 6);
     let frame = Frame::new(width, (width * 0.6).clamp(240.0, 360.0));
     let at = |p: &(f64, f64)| (frame.x(x.at(p.0)), frame.y(y.at(p.1)));
     let path = |line: &Line| -> String {
@@ -33,15 +47,20 @@ pub(super) fn draw(lines: &[Line], titles: [&str; 2], width: f64) -> Option<Mark
         points.map(|(x, y)| px(x) + "," + &px(y) + " ").collect()
     };
     let few = |line: &Line| line.points.len() <= 40;
-    let ends = lines.iter().filter_map(|l| {
-        let last = l.points.iter().rfind(usable)?;
-        Some((at(last), l.name.clone()))
-    });
-    let labels = place(&frame, ends.collect(), &[]);
     Some(html! {
         svg viewBox=(frame.view_box()) role="img" aria-label=(titles[1]) {
             (frame.y_axis(&y, titles[1]))
             (frame.x_axis(&x, titles[0]))
+            @for (begin, name) in &guides.begins {
+                @let x = frame.x(x.at(*begin));
+                line.tick x1=(px(x)) x2=(px(x)) y1=(px(frame.top)) y2=(px(frame.bottom())) {}
+                text.tick x=(px(x + 4.0)) y=(px(frame.bottom() - 5.0)) { (name) }
+            }
+            @if let Some((level, name)) = &guides.level {
+                @let y = frame.y(y.at(*level));
+                line.limit x1=(px(frame.left)) x2=(px(frame.x(1.0))) y1=(px(y)) y2=(px(y)) {}
+                text.tick text-anchor="end" x=(px(frame.x(1.0))) y=(px(y - 5.0)) { (name) }
+            }
             @for (i, line) in lines.iter().enumerate() {
                 g class=(class(i)) {
                     title { (line.name) }
@@ -53,7 +72,6 @@ pub(super) fn draw(lines: &[Line], titles: [&str; 2], width: f64) -> Option<Mark
                     }
                 }
             }
-            @for (place, text) in &labels { (place.text(text)) }
         }
     })
 }

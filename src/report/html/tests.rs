@@ -1,6 +1,10 @@
 //! The page with names, numbers and gaps of every kind.
 
-use crate::report::{Budget, Front, FrontPoint, Quantity, Report, Setting, sample};
+use exbit_engine::Policy;
+
+use crate::exits::Outcome;
+use crate::learn::{Phase, Record};
+use crate::report::{Budget, Front, FrontPoint, Quantity, Report, Setting, Training, sample};
 
 const HOSTILE: &str = "</title></style><script>alert(1)</script>\"'><img src=x>&amp;\u{202e}\0";
 
@@ -122,5 +126,49 @@ fn numbers_of_any_size_leave_the_drawings_whole() {
         assert!(!page.contains("inf\"") && !page.contains("inf,"), "{value}");
         assert!(!page.contains("NaN"), "{value}");
         assert!(report.to_text(80).contains("layer1.0.conv1"));
+    }
+}
+
+#[test]
+fn a_training_run_shows_its_phases_and_what_was_asked() {
+    let record = |phase, epoch, bops| Record {
+        phase,
+        epoch,
+        loss: vec![2.0, 1.0],
+        train: vec![70.0, 80.0],
+        held_out: vec![69.0, 79.0],
+        bops,
+        weight_bits: vec![4.0],
+        activation_bits: vec![4.0],
+        seconds: 60.0,
+    };
+    let mut run = Training {
+        network: HOSTILE.to_owned(),
+        layers: vec!["conv".to_owned()],
+        records: vec![
+            record(Phase::Search, 1, 0.5e9),
+            record(Phase::Search, 2, 0.4e9),
+            record(Phase::Settle, 1, 0.4e9),
+        ],
+        target_bops: Some(0.39e9),
+        leaving: None,
+        recipe: String::new(),
+        command: String::new(),
+    };
+    let page = run.to_html();
+    // One line in each curve, in the drawing of either width.
+    assert_eq!(page.matches(">settle</text>").count(), 8);
+    assert_eq!(page.matches(">search</text>").count(), 0);
+    assert_eq!(page.matches(">asked</text>").count(), 2);
+    assert!(!page.contains("<img") && !page.contains("average"));
+    run.leaving = Some(Outcome {
+        policy: Policy::MaxSoftmax(vec![0.9]),
+        top1: 78.5,
+        bops_mean: 0.3e9,
+        fractions: vec![0.5, 0.5],
+    });
+    let page = run.to_html();
+    for shown in ["78.50 %", "300 MBOP", "max-softmax=0.9"] {
+        assert!(page.contains(shown), "{shown}");
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, px};
-use super::lines::{self, Line};
+use super::lines::{self, Guides, Line};
 use super::{figure, page};
 use crate::learn::Record;
 use crate::report::number::{bops, seconds};
@@ -42,15 +42,31 @@ fn header(run: &Training) -> Markup {
                     (tile("held-out images right", format!("{right:.2} %")))
                 }
                 @if last.bops > 0.0 { (tile("BOPs, all heads too", bops(last.bops))) }
+                @if let Some(left) = &run.leaving {
+                    (tile("right, leaving early", format!("{:.2} %", left.top1)))
+                    (tile("BOPs on average then", bops(left.bops_mean)))
+                }
                 (tile("epochs", run.records.len().to_string()))
                 (tile("time", seconds(taken)))
             }
+        }
+        @if let Some(left) = &run.leaving {
+            p { "Images leave by " code { (left.policy) } ", chosen on the held-out images." }
         }
     }
 }
 
 fn tile(what: &str, value: String) -> Markup {
     html! { div { span.what { (what) } span.big { (value) } } }
+}
+
+/// Where each phase but the first begins: between two epochs.
+fn phases(run: &Training) -> Vec<(f64, String)> {
+    let pairs = run.records.windows(2).enumerate();
+    let begins = pairs.filter(|(_, pair)| pair[0].phase != pair[1].phase);
+    begins
+        .map(|(i, pair)| (i as f64 + 1.5, pair[1].phase.name().to_owned()))
+        .collect()
 }
 
 /// One curve for each answer, over epochs.
@@ -68,11 +84,14 @@ fn curves(run: &Training, title: &str, unit: &str, of: fn(&Record) -> &Vec<f64>)
         }
     };
     let all: Vec<Line> = (0..answers).map(line).collect();
-    let caption = lines::caption(&all);
+    let guides = Guides {
+        begins: phases(run),
+        level: None,
+    };
     figure(
         title,
-        &|width| lines::draw(&all, ["epoch", unit], width),
-        Some(caption),
+        &|width| lines::draw(&all, &guides, ["epoch", unit], width),
+        Some(lines::caption(&all)),
     )
 }
 
@@ -85,13 +104,12 @@ fn cost(run: &Training) -> Markup {
             .collect(),
     }];
     let any = run.records.iter().any(|r| r.bops > 0.0);
-    let draw = |width| {
-        lines::draw(
-            &line,
-            ["epoch", "GBOPs, all heads too, bits rounded"],
-            width,
-        )
+    let guides = Guides {
+        begins: phases(run),
+        level: run.target_bops.map(|t| (t / 1e9, "asked".to_owned())),
     };
+    let titles = ["epoch", "GBOPs, all heads too, bits rounded"];
+    let draw = |width| lines::draw(&line, &guides, titles, width);
     figure(
         "Bit-operations",
         &|width| any.then(|| draw(width)).flatten(),

@@ -126,10 +126,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     progress.close();
     let left = match stopped {
         true => None,
-        false => {
-            report(&run, args)?;
-            write(&run, &job)?
-        }
+        false => finish(&run, &job)?,
     };
     let json = Json {
         output: &args.output,
@@ -242,9 +239,9 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
         run.save(saved)?;
         // Whoever stops has the result so far; the last one is written at the end.
         if run.records().len() > records.len() && !run.is_done() {
-            report(run, job.args)?;
-            if run.is_settling() {
-                write(run, job)?;
+            match run.is_settling() {
+                true => finish(run, job).map(drop)?,
+                false => report(run, job.args, None)?,
             }
         }
         last = Instant::now();
@@ -259,16 +256,24 @@ fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure>
     Ok(false)
 }
 
+/// Writes the result as it is now and its page; says when images leave it, where there are exits.
+fn finish(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
+    let left = write(run, job)?;
+    report(run, job.args, left.as_ref())?;
+    Ok(left)
+}
+
 /// Writes the page that was asked for.
-fn report(run: &Run, args: &Train) -> Result<(), Failure> {
+fn report(run: &Run, args: &Train, left: Option<&Calibration>) -> Result<(), Failure> {
     let Some(path) = &args.report else {
         return Ok(());
     };
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    put(path, run.report(command)?.to_html().as_bytes())
+    let leaving = left.map(|l| l.chosen.clone());
+    put(path, run.report(command, leaving)?.to_html().as_bytes())
 }
 
-/// Writes the result as it is now; says when images leave it, where there are exits.
+/// Writes the trained network; says when images leave it.
 fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     let Job {
         args,
