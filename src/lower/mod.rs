@@ -139,7 +139,11 @@ fn step_kind(network: &Network, quantized: &Quantized, stage: &Stage) -> Option<
         },
         StageKind::Shuffle(_) if is_still(network, stage) => return None,
         StageKind::Shuffle(chain) => StepKind::Shuffle {
-            views: shuffle::views(model, chain),
+            views: shuffle::step_views(
+                model,
+                chain,
+                model.value(stage.inputs[0]).shape.iter().product(),
+            ),
         },
     })
 }

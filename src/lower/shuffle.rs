@@ -6,6 +6,19 @@
 
 use exbit_model::{Model, NodeId, Op};
 
+/// The views of a step that does what `chain` does, whose input has `len` entries: one at least.
+pub(super) fn step_views(
+    model: &Model,
+    chain: &[NodeId],
+    len: usize,
+) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let views = views(model, chain);
+    match views.is_empty() {
+        true => vec![(vec![len], vec![0])],
+        false => views,
+    }
+}
+
 /// The views of `chain`; those that move nothing are left out.
 pub(super) fn views(model: &Model, chain: &[NodeId]) -> Vec<(Vec<usize>, Vec<usize>)> {
     let Some((&first, &last)) = chain.first().zip(chain.last()) else {

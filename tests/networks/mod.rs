@@ -282,9 +282,29 @@ pub fn chain() -> Model {
     b.model
 }
 
+/// A chain whose image is flattened with its channels last, as TensorFlow does.
+pub fn channels_last() -> Model {
+    let mut b = Builder::new("channels_last", [3, 8, 8], 5);
+    b.conv(8, Window::square(3, 2, 1), 1);
+    b.act(Activation::Relu);
+    b.push(Op::Transpose {
+        perm: vec![1, 2, 0],
+    });
+    b.flatten();
+    b.linear(10);
+    b.model
+}
+
 /// All of them.
 pub fn all() -> Vec<Model> {
-    vec![residual(), inverted(), mixed(), chain(), padded()]
+    vec![
+        residual(),
+        inverted(),
+        mixed(),
+        chain(),
+        channels_last(),
+        padded(),
+    ]
 }
 
 /// `images` random images of raw pixels, `(N, H, W, C)`, smooth enough to look like something.

@@ -2,7 +2,8 @@
 //! left out.
 //!
 //! What exporters write in a roundabout way is put plainly here: a Reshape to the same shape and a
-//! Transpose that undoes another give no node, and a bias in a node of its own joins its layer.
+//! Transpose that undoes another give no node, a bias in a node of its own joins its layer, and an
+//! image whose channels come last but are moved to the front at once has them there.
 //! Each rule gives the same numbers, and a graph without such detours passes unchanged.
 
 use std::collections::HashSet;
@@ -155,6 +156,25 @@ impl Draft {
         joined
     }
 
+    /// Which nodes turn an image of (N, H, W, C) into (N, C, H, W), where all that read the input
+    /// do: the image is taken as they give it then. `reads` counts the readers of each value.
+    fn join_turns(&mut self, reads: &[usize]) -> Vec<bool> {
+        let reader = |i: usize| reads[i + 1] > 0 && self.nodes[i].inputs.contains(&ValueId(0));
+        let readers: Vec<usize> = (0..self.nodes.len()).filter(|&i| reader(i)).collect();
+        let turn = Op::Transpose {
+            perm: vec![2, 0, 1],
+        };
+        let mut joined = vec![false; self.nodes.len()];
+        if let &[h, w, c @ 1..=4] = self.shapes[0].as_slice()
+            && readers.len() == reads[0]
+            && readers.iter().all(|&i| self.nodes[i].op == turn)
+        {
+            self.shapes[0] = vec![c, h, w];
+            readers.into_iter().for_each(|i| joined[i] = true);
+        }
+        joined
+    }
+
     /// The finished model: what `output` needs, under names that differ.
     pub(super) fn finish(mut self, name: &str, input: &str, output: ValueId) -> Result<Model> {
         let mut reads = vec![0usize; self.shapes.len()];
@@ -164,7 +184,9 @@ impl Draft {
                 node.inputs.iter().for_each(|v| reads[v.0] += 1);
             }
         }
-        let joined = self.join_shifts(&reads);
+        let mut joined = self.join_shifts(&reads);
+        let turned = self.join_turns(&reads);
+        joined.iter_mut().zip(turned).for_each(|(j, t)| *j |= t);
         let mut model = Model::new(name, input, self.shapes[0].clone());
         let mut ids = vec![model.input(); self.shapes.len()];
         let mut taken = HashSet::from([input.to_owned()]);
@@ -239,6 +261,33 @@ mod tests {
         let model = draft.finish("m", "x", z).unwrap();
         let names: Vec<_> = model.nodes().iter().map(|n| n.name.as_str()).collect();
         assert_eq!(names, ["x.1", "x.2"]);
+    }
+
+    #[test]
+    fn an_image_with_channels_last_that_is_turned_at_once_is_taken_with_channels_first() {
+        let turn = |perm: [usize; 3]| Op::Transpose {
+            perm: perm.to_vec(),
+        };
+        let model = |perm: [usize; 3], read_as_it_is: bool| {
+            let mut draft = Draft::new(vec![4, 5, 3]).unwrap();
+            let turned = draft.push("turn", turn(perm), &[ValueId(0)]).unwrap();
+            let mut y = draft.push("mean", Op::GlobalAvgPool, &[turned]).unwrap();
+            if read_as_it_is {
+                let flat = Op::Reshape { shape: vec![60] };
+                let z = draft.push("flat", flat, &[ValueId(0)]).unwrap();
+                let flat = Op::Reshape { shape: vec![3] };
+                y = draft.push("vector", flat, &[y]).unwrap();
+                y = draft.push("join", Op::Concat { axis: 0 }, &[y, z]).unwrap();
+            }
+            draft.finish("m", "x", y).unwrap()
+        };
+        let absorbed = model([2, 0, 1], false);
+        assert_eq!(absorbed.value(absorbed.input()).shape, [3, 4, 5]);
+        assert_eq!(absorbed.nodes().len(), 1);
+        for kept in [model([2, 1, 0], false), model([2, 0, 1], true)] {
+            assert_eq!(kept.value(kept.input()).shape, [4, 5, 3]);
+            assert_eq!(kept.nodes()[0].name, "turn");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! - Only what the output needs is read. Arithmetic on shapes and constants is evaluated (`fold`),
 //!   with the size of the batch as an unknown; everything else becomes ops (`node`).
 //! - Detours are straightened where that gives the same numbers: a bias in a node of its own, Relu
-//!   before Clip, HardSwish spelled out, a Transpose that undoes another, padding of no extent.
+//!   before Clip, HardSwish spelled out, a Transpose that undoes another, padding of no extent, an
+//!   input of `(N, H, W, C)` that is turned to `(N, C, H, W)` at once.
 //!   Every n-th entry (Slice) is a MaxPool over single entries; padding of channels is a Pad of
 //!   the reshaped image.
 //! - Anything else is one error that names the node, what is wrong and what is supported.

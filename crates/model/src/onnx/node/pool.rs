@@ -30,10 +30,11 @@ pub(super) fn average_pool(call: &mut Call<'_, '_>) -> Result<ValueId> {
         )));
     }
     let mut count_include_pad = call.attributes.flag("count_include_pad", false)?;
+    let padded = window.pads != [0; 4];
     let (window, added) = rounded_up(call, window, size)?;
     if added && count_include_pad {
         // Positions that rounding up adds never count. Without other padding, nothing counts.
-        if window.pads[..2] != [0; 2] {
+        if padded {
             return Err(unsupported(
                 "ceil_mode together with count_include_pad and pads; supported: two of the three",
             ));

@@ -98,13 +98,14 @@ fn arithmetic_with_constants_is_affine() {
 
 #[test]
 fn a_constant_along_another_axis_is_turned_there() {
-    let nhwc = File::new(&[-1, 4, 5, 3]).floats("mean", &[3], &counting(3));
+    // Nothing that is taken for an image with its channels last.
+    let nhwc = File::new(&[-1, 4, 5, 7]).floats("mean", &[7], &counting(7));
     let perm = |perm: [usize; 3]| Op::Transpose {
         perm: perm.to_vec(),
     };
     let minus = Op::Affine(Affine {
-        scale: vec![1.0; 3],
-        shift: vec![-1.0, -2.0, -3.0],
+        scale: vec![1.0; 7],
+        shift: (1..=7).map(|i| -i as f32).collect(),
     });
     let alone = nhwc.clone().node("Sub x,mean -> y");
     assert_eq!(
