@@ -10,6 +10,7 @@ use crate::budget::Resource;
 use crate::cost::{Cost, Precisions, Sizes, cost, float_cost};
 use crate::noise::Noise;
 use crate::quantize::{Options, Quantization};
+use crate::reconstruct::{Moments, Rounding};
 use crate::report::{
     Budget, Figures, Front, FrontPoint, LayerRow, MetricRank, Origin, Quantity, Report, Setting,
     SiteRow, StageTime, Step,
@@ -48,7 +49,7 @@ pub fn summarize(done: &Quantization, options: &Options) -> Result<Report> {
         budgets: budgets(done, &options.request),
         float: figures(&done.sizes, &float, None),
         quantized,
-        remarks: remarks(done),
+        remarks: remarks(done, options),
         layers: layers(done),
         activations: activations(done),
         front: fronts(done, &options.request)?,
@@ -118,21 +119,32 @@ fn budgets(done: &Quantization, request: &Request) -> Vec<Budget> {
     request.budgets.iter().filter_map(budget).collect()
 }
 
-fn remarks(done: &Quantization) -> Vec<String> {
+fn remarks(done: &Quantization, options: &Options) -> Vec<String> {
+    let mut remarks = search_remarks(done);
+    let layers = done.network.layers().into_iter();
+    let nodes = layers.map(|id| done.network.model.node(id));
+    let wide: Vec<&str> = nodes
+        .filter(|node| options.rounding != Rounding::Nearest && !Moments::are_taken(&node.op))
+        .map(|node| node.name.as_str())
+        .collect();
+    if !wide.is_empty() {
+        remarks.push(format!(
+            "Rounded to the nearest codes, since reconstruction does not take layers that read so \
+             many numbers: {}.",
+            wide.join(", ")
+        ));
+    }
+    remarks
+}
+
+fn search_remarks(done: &Quantization) -> Vec<String> {
     let Some(allocation) = &done.allocation else {
         return vec!["The bits were given by a plan; nothing was searched.".to_owned()];
     };
     let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
     if let Some(times) = &done.latency {
         remarks.push(times.verdict());
-        let (here, version) = (crate::latency::cpu_name(), env!("CARGO_PKG_VERSION"));
-        if times.cpu != here || times.version != version {
-            remarks.push(format!(
-                "The times come from a file: measured on {} by exbit {}. This is {here}, exbit \
-                 {version}.",
-                times.cpu, times.version
-            ));
-        }
+        remarks.extend(times.foreign(&done.network));
     }
     let packed = done.program.packed.len();
     if done.latency.is_some() && packed > 0 {

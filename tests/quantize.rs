@@ -12,7 +12,7 @@ use exbit::reconstruct::{Descent, Rounding};
 use exbit::sensitivity::divergence;
 use exbit::{Options, Plan, Quantization, Samples, fake_quantized, prepare, quantize, summarize};
 use exbit_engine::{Bits, Input};
-use exbit_model::Model;
+use exbit_model::{Conv, Linear, Model, Op, Tensor, Window};
 
 const SCALE: f32 = 1.0 / 60.0;
 const SHIFT: f32 = -2.0;
@@ -28,6 +28,15 @@ fn samples(model: &Model, images: usize, seed: u64) -> Samples<'static> {
 }
 
 fn run(model: &Model, plan: Option<&Plan>, budget: &str, rounding: Rounding) -> Quantization {
+    try_run(model, plan, budget, rounding).unwrap()
+}
+
+fn try_run(
+    model: &Model,
+    plan: Option<&Plan>,
+    budget: &str,
+    rounding: Rounding,
+) -> exbit::Result<Quantization> {
     let channels = model.value(model.input()).shape[0];
     let (scale, shift) = (vec![SCALE; channels], vec![SHIFT; channels]);
     let input = Input {
@@ -41,7 +50,7 @@ fn run(model: &Model, plan: Option<&Plan>, budget: &str, rounding: Rounding) -> 
     };
     options.request.budgets.push(budget.parse().unwrap());
     let samples = samples(model, 48, 9);
-    quantize(model, &samples, input, plan, &options, &mut |_| {}).unwrap()
+    quantize(model, &samples, input, plan, &options, &mut |_| {})
 }
 
 #[test]
@@ -62,6 +71,50 @@ fn a_budget_is_kept_and_a_plan_rebuilds_the_program() {
             done.program.to_bytes().unwrap()
         );
     }
+}
+
+#[test]
+fn a_network_that_overflows_is_an_error_that_names_the_node() {
+    for weight in [1e30, -3e38] {
+        let mut model = Model::new("huge", "x", vec![3, 8, 8]);
+        let huge = Tensor::new(vec![4, 3, 3, 3], vec![weight; 108]).unwrap();
+        let conv = Conv {
+            weight: huge,
+            bias: None,
+            window: Window::square(3, 1, 1),
+            groups: 1,
+        };
+        let y = model
+            .push("wild", Op::Conv(conv), &[model.input()])
+            .unwrap();
+        model.push("mean", Op::GlobalAvgPool, &[y]).unwrap();
+        let found = try_run(&model, None, "weights=6x", Rounding::Moments);
+        let message = found.unwrap_err().to_string();
+        assert!(message.starts_with("node wild: "), "{message}");
+    }
+}
+
+#[test]
+fn a_layer_that_reads_too_much_for_moments_gets_the_nearest_codes() {
+    let mut model = Model::new("wide", "x", vec![4609, 1, 1]);
+    let weight = (0..2 * 4609).map(|i| (i as f32 * 0.7).sin() * 0.05);
+    let linear = Linear {
+        weight: Tensor::new(vec![2, 4609], weight.collect()).unwrap(),
+        bias: None,
+    };
+    let flat = Op::Reshape { shape: vec![4609] };
+    let x = model.push("flat", flat, &[model.input()]).unwrap();
+    model.push("fc6", Op::Linear(linear), &[x]).unwrap();
+    let [moments, nearest] = [Rounding::Moments, Rounding::Nearest]
+        .map(|rounding| run(&model, None, "weights=8x", rounding));
+    assert_eq!(moments.quantized.layers, nearest.quantized.layers);
+    let options = Options::default();
+    let remarks = summarize(&moments, &options).unwrap().remarks;
+    assert!(
+        remarks
+            .iter()
+            .any(|r| r.contains("nearest codes") && r.ends_with("fc6."))
+    );
 }
 
 #[test]

@@ -13,10 +13,10 @@ use xxhash_rust::xxh3::Xxh3;
 pub use grid::{Clipping, grid};
 pub use histogram::Histogram;
 
-use crate::Result;
 use crate::fingerprint::Fingerprint;
 use crate::prepare::Network;
 use crate::samples::Samples;
+use crate::{Error, ErrorKind, Result};
 
 /// What was seen of every site of a network.
 #[derive(Clone, Debug)]
@@ -39,11 +39,15 @@ impl Calibration {
     }
 }
 
+/// Beyond this the squares of numbers, summed over images, are no `f32`.
+const LARGEST: f32 = 1e15;
+
 /// Runs `samples` through the float network and counts every site. `progress` hears of the images
 /// of each batch as it is done.
 ///
 /// # Errors
-/// As reading `samples`.
+/// `Unsupported` where the network gives what is no number, or beyond 1e15; or as reading
+/// `samples`.
 pub fn calibrate(
     network: &Network,
     samples: &Samples,
@@ -55,7 +59,7 @@ pub fn calibrate(
         .into_iter()
         .map(|s| (s, Histogram::default()))
         .collect();
-    let mut images = 0;
+    let (mut images, mut wild) = (0, None);
     let mut read = Xxh3::new();
     for batch in samples.batches(BATCH) {
         let batch = batch?;
@@ -63,7 +67,16 @@ pub fn calibrate(
             if let Some(histogram) = seen.get_mut(&value) {
                 histogram.add(numbers);
             }
+            if !numbers.iter().all(|x| x.abs() <= LARGEST) {
+                wild.get_or_insert(value);
+            }
         });
+        if let Some(value) = wild {
+            let message = "what it gives is no number, or beyond 1e15: the network overflows on \
+                           these images (are its weights whole, and is the preprocessing its own?)";
+            let place = format!("node {}", network.model.value(value).name);
+            return Err(Error::new(ErrorKind::Unsupported, place, message));
+        }
         read.update(bytemuck::cast_slice(&batch.x));
         let labels = batch.labels.iter().flatten();
         labels.for_each(|&label| read.update(&(label as u64).to_le_bytes()));

@@ -134,6 +134,19 @@ impl Times {
         })
     }
 
+    /// Where these times come from, if not from this machine as it is now.
+    pub fn foreign(&self, network: &Network) -> Option<String> {
+        let here = Self::none(network).ok()?;
+        let of = |t: &Self| format!("{}, {}, by exbit {}", t.cpu, t.isa, t.version);
+        (of(self) != of(&here)).then(|| {
+            format!(
+                "The times come from a file: measured on {}. This is {}.",
+                of(self),
+                of(&here)
+            )
+        })
+    }
+
     /// Those of `pairs` that were not measured.
     pub fn missing(&self, pairs: &[Pair]) -> Vec<Pair> {
         let known = |pair: &Pair| self.pairs.iter().any(|p| p.bits == *pair);

@@ -19,7 +19,14 @@ use crate::samples::Samples;
 /// Images that are looked at, at most.
 const IMAGES: usize = 128;
 
-/// One factor a layer, in (0, 1], layers as [`Network::layers`]; `progress` hears of layers done.
+/// Bytes of moments that are held at once.
+const BYTES: usize = 1 << 28;
+
+/// A layer and what it reads.
+type Layer = (NodeId, ValueId);
+
+/// One factor a layer, in (0, 1], layers as [`Network::layers`]; 1 where nothing is reconstructed.
+/// `progress` hears of layers done.
 ///
 /// # Errors
 /// As reading `samples`.
@@ -29,27 +36,56 @@ pub fn gains(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
     let model = &network.model;
-    let layers: Vec<(NodeId, ValueId)> = network
-        .layers()
-        .into_iter()
-        .map(|id| (id, model.node(id).inputs[0]))
-        .collect();
-    let mut moments: Vec<Moments> = layers
-        .iter()
-        .map(|&(id, _)| Moments::alone(&model.node(id).op))
-        .collect();
+    let layer = |id: NodeId| (id, model.node(id).inputs[0]);
+    let layers: Vec<Layer> = network.layers().into_iter().map(layer).collect();
+    let mut gains = Vec::with_capacity(layers.len());
+    while gains.len() < layers.len() {
+        let part = together(network, &layers[gains.len()..]);
+        gains.extend(gains_of(network, part, samples)?);
+        progress(part.len());
+    }
+    Ok(gains)
+}
+
+/// The first of `layers`, one at least, whose moments fit into [`BYTES`].
+fn together<'a>(network: &Network, layers: &'a [Layer]) -> &'a [Layer] {
+    let bytes = |&(id, _): &Layer| {
+        let op = &network.model.node(id).op;
+        match Moments::are_taken(op) {
+            true => Moments::own_bytes(op),
+            false => 0,
+        }
+    };
+    let sums = layers.iter().scan(0usize, |sum, layer| {
+        *sum = sum.saturating_add(bytes(layer));
+        Some(*sum)
+    });
+    let fit = sums.take_while(|&sum| sum <= BYTES).count();
+    &layers[..fit.max(1)]
+}
+
+fn gains_of(network: &Network, layers: &[Layer], samples: &Samples<'_>) -> Result<Vec<f64>> {
+    let model = &network.model;
+    let op = |id: NodeId| &model.node(id).op;
+    let taken = |&(id, _): &Layer| Moments::are_taken(op(id)).then(|| Moments::alone(op(id)));
+    let mut moments: Vec<Option<Moments>> = layers.iter().map(taken).collect();
+    if moments.iter().all(Option::is_none) {
+        return Ok(vec![1.0; layers.len()]);
+    }
     for batch in samples.batches(BATCH).take(IMAGES / BATCH) {
         let batch = batch?;
         infer_with(model, &batch.x, batch.images, |value, x| {
             let shape = &model.value(value).shape;
-            for (moments, &(id, input)) in moments.iter_mut().zip(&layers) {
-                if input == value {
-                    moments.add_own(&model.node(id).op, shape, x, batch.images);
+            for (moments, &(id, input)) in moments.iter_mut().zip(layers) {
+                if let Some(moments) = moments.as_mut().filter(|_| input == value) {
+                    moments.add_own(op(id), shape, x, batch.images);
                 }
             }
         });
     }
-    let gains = moments.par_iter().map(rounding::gain).collect();
-    progress(layers.len());
-    Ok(gains)
+    let gain = |moments: &Option<Moments>| {
+        let numbers = moments.as_ref().filter(|m| m.are_numbers());
+        numbers.map_or(1.0, rounding::gain)
+    };
+    Ok(moments.par_iter().map(gain).collect())
 }

@@ -5,6 +5,7 @@
 //! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so
 //! that on `z` it gives what the float layer gives on `x`, which takes back errors made before it.
 //! The pool lies on disk beyond a bound, so that memory does not grow with the number of images.
+//! Layers that read too much for moments ([`Moments::are_taken`]) get the nearest codes.
 
 mod adaround;
 mod block;
@@ -78,9 +79,12 @@ pub fn reconstruct(
     for mut block in blocks(network, &|v| grids.get(&v).copied())? {
         let mut found = Vec::new();
         for [id, float, rounded] in block.layers.clone() {
-            let (weight, bias) = parameters(&block.float.node(float).op);
-            let moments = pool.moments(&block, float, rounded)?;
-            let layer = round(&weight, &bias, bits[&id], &moments);
+            let op = &block.float.node(float).op;
+            let (weight, bias) = parameters(op);
+            let layer = match pool.moments(&block, float, rounded)? {
+                Some(moments) => round(&weight, &bias, bits[&id], &moments),
+                None => nearest(op, bits[&id]),
+            };
             set_layer(&mut block.rounded, rounded, &layer);
             found.push((id, rounded, weight, layer));
             progress(1);
@@ -157,9 +161,12 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The moments of what a layer of `block` reads.
-    fn moments(&self, block: &Block, float: NodeId, rounded: NodeId) -> Result<Moments> {
+    /// The moments of what a layer of `block` reads, where they can be taken.
+    fn moments(&self, block: &Block, float: NodeId, rounded: NodeId) -> Result<Option<Moments>> {
         let op = &block.float.node(float).op;
+        if !Moments::are_taken(op) {
+            return Ok(None);
+        }
         let read = block.float.node(float).inputs[0];
         let shape = &block.float.value(read).shape;
         let (before, after) = (until(&block.float, float)?, until(&block.rounded, rounded)?);
@@ -168,7 +175,7 @@ impl Pool {
             let (x, z) = (infer(&before, &x?, images), infer(&after, &z?, images));
             moments.add(op, shape, &x, &z, images);
         }
-        Ok(moments)
+        Ok(Some(moments).filter(Moments::are_numbers))
     }
 
     /// Takes the float side of every image to the end of `block`.

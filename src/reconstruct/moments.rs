@@ -25,10 +25,31 @@ pub struct Moments {
     pub images: u64,
 }
 
+/// The most entries of a patch, the 1 not counted, whose moments are taken: `d x d` numbers, some
+/// times over, are 1.5 GB there. It is that of 512 channels under a 3 x 3 window.
+const MOST_ENTRIES: usize = 4608;
+
 /// Patches taken of one image at most: beyond, every k-th position is left out.
 const PATCHES_PER_IMAGE: usize = 256;
 
 impl Moments {
+    /// Whether the moments of `op` are taken: not where its patches are too long.
+    pub fn are_taken(op: &Op) -> bool {
+        extents(op).1 - 1 <= MOST_ENTRIES
+    }
+
+    /// Bytes of the own moments of `op`.
+    pub(super) fn own_bytes(op: &Op) -> usize {
+        let (groups, depth) = extents(op);
+        groups * depth * depth * size_of::<f64>()
+    }
+
+    /// Whether all of them are numbers; they are not where a network overflows.
+    pub(super) fn are_numbers(&self) -> bool {
+        let sums = self.own.iter().chain(&self.cross).flatten();
+        sums.into_iter().all(|x| x.is_finite())
+    }
+
     /// Nothing seen yet of `op`, which must be a Conv or a Linear.
     pub fn new(op: &Op) -> Self {
         let (groups, depth) = extents(op);

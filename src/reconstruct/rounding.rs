@@ -62,7 +62,7 @@ struct Problem {
 /// One row's codes in the order of its weights, its scale and its bias.
 type Row = (f32, Vec<i8>, f32);
 
-/// Codes, scales and bias of `bits` for a layer whose inputs have `moments`.
+/// Codes, scales and bias of `bits` for a layer whose inputs have `moments`, which are numbers.
 pub fn round(weight: &Tensor, bias: &[f32], bits: Bits, moments: &Moments) -> QuantizedLayer {
     let groups = moments.own.len();
     let (rows, len) = (weight.shape()[0], weight.row_len());
@@ -120,8 +120,9 @@ impl Form {
                     floor,
                 };
             }
-            // Rounding has made `H` indefinite: damp until it is not.
-            share = 0.5 + 0.5 * share;
+            // Rounding has made `H` indefinite: damp until it is not. At a share of 1 it is its own
+            // diagonal, which is positive.
+            share = (0.5 + 0.5 * share).max(share + 1e-3).min(1.0);
         }
     }
 }
