@@ -109,8 +109,12 @@ impl Plan {
         let layers: Vec<&str> = sizes.layers().iter().map(|l| l.name.as_str()).collect();
         let activations: Vec<&str> = sizes.activations().iter().map(String::as_str).collect();
         Ok(Precisions {
-            weights: match_names("layer", &self.weights, &layers)?,
-            activations: match_names("activation", &self.activations, &activations)?,
+            weights: match_names(["layer", "weights"], &self.weights, &layers)?,
+            activations: match_names(
+                ["activation", "activations"],
+                &self.activations,
+                &activations,
+            )?,
         })
     }
 }
@@ -154,7 +158,11 @@ fn line(text: &str, at: usize) -> String {
     format!("line {}", before.filter(|b| **b == b'\n').count() + 1)
 }
 
-fn match_names(what: &str, planned: &[(String, Bits)], wanted: &[&str]) -> Result<Vec<Bits>> {
+fn match_names(
+    [what, table]: [&str; 2],
+    planned: &[(String, Bits)],
+    wanted: &[&str],
+) -> Result<Vec<Bits>> {
     let by_name: HashMap<&str, Bits> = planned.iter().map(|(n, b)| (n.as_str(), *b)).collect();
     let mismatch = |name: &str, message: String| {
         Err(Error::new(
@@ -167,7 +175,10 @@ fn match_names(what: &str, planned: &[(String, Bits)], wanted: &[&str]) -> Resul
     for name in wanted {
         match by_name.get(name) {
             Some(b) => bits.push(*b),
-            None => return mismatch(name, "the network has it, the plan does not".into()),
+            None => {
+                let message = "the network has it, the plan does not; add a line for it to";
+                return mismatch(name, format!("{message} [{table}]"));
+            }
         }
     }
     match planned
@@ -325,14 +336,14 @@ mod tests {
         check(
             &["a", "b", "c"],
             &["x"],
-            "layer c: the network has it, the plan does not",
+            "layer c: the network has it, the plan does not; add a line for it to [weights]",
         );
         let message = "layer b: the plan has it, the network does not: it has 1 layers";
         check(&["a"], &["x"], message);
         check(
             &["b", "a"],
             &["y"],
-            "activation y: the network has it, the plan does not",
+            "activation y: the network has it, the plan does not; add a line for it to [activations]",
         );
         let swapped = plan.precisions(&sizes(&["b", "a"], &["x"])).unwrap();
         assert_eq!(swapped.weights.len(), 2);

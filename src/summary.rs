@@ -139,7 +139,15 @@ fn remarks(done: &Quantization, options: &Options) -> Vec<String> {
 
 fn search_remarks(done: &Quantization) -> Vec<String> {
     let Some(allocation) = &done.allocation else {
-        return vec!["The bits were given by a plan; nothing was searched.".to_owned()];
+        let mut remarks = vec!["The bits were given by a plan; nothing was searched.".to_owned()];
+        let peak = done.program.activation_bytes().peak;
+        if let Some(most) = done.plan.peak_activation_bytes.filter(|&most| most < peak) {
+            remarks.push(format!(
+                "The plan allows {most} bytes of activations at the peak; packed as far as they \
+                 can be they take {peak}."
+            ));
+        }
+        return remarks;
     };
     let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
     if let Some(times) = &done.latency {

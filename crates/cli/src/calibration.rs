@@ -36,7 +36,7 @@ impl Material {
         let (model, model_bytes) = network::open_model(path)?;
         let asked = args.preprocessing.preprocess.as_deref();
         let preprocess = images::for_model(&model, path, asked, progress)?;
-        let set = DataSet::open(&args.calib, Split::Train)?;
+        let set = of_classes(DataSet::open(&args.calib, Split::Train)?, &model, progress);
         let indices = spread(set.len(), args.images.min(set.len()), args.seed);
         Ok(Self {
             model,
@@ -56,9 +56,32 @@ impl Material {
         }
     }
 
+    /// What the images call the network's classes; nothing where they do not say.
+    pub(crate) fn class_names(&self) -> Vec<String> {
+        let outputs = self.model.value(self.model.output()).len();
+        let names = self.set.classes().filter(|names| names.len() == outputs);
+        names.map(<[String]>::to_vec).unwrap_or_default()
+    }
+
     /// How raw pixels become the network's input.
     pub(crate) fn input(&self) -> Input {
         exbit::input_of(&self.preprocess)
+    }
+}
+
+/// `set`, with its classes only where they can be those of `model`: calibration needs none.
+fn of_classes(mut set: DataSet, model: &Model, progress: &Progress) -> DataSet {
+    let outputs = model.value(model.output()).len();
+    if set.labels().is_none() {
+        return set;
+    }
+    let fit = set.number_classes(&[], outputs);
+    match fit.and_then(|()| set.labels_below(outputs).map(|_| ())) {
+        Ok(()) => set,
+        Err(e) => {
+            progress.note(&format!("{e}; calibration goes on without classes"));
+            set.without_labels()
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use exbit_engine::Program;
+use exbit_model::data::DataSet;
 use exbit_model::{Model, Op};
 
 use crate::exit::Failure;
@@ -16,6 +17,20 @@ pub(crate) enum Network {
     Float(Model),
     /// An integer network.
     Integer(Program),
+}
+
+impl Network {
+    /// Numbers the classes of `set` as this network does.
+    pub(crate) fn number_classes(&self, set: &mut DataSet) -> Result<(), Failure> {
+        let (names, outputs) = match self {
+            Network::Float(model) => (&[][..], model.value(model.output()).len()),
+            Network::Integer(program) => {
+                let outputs = program.values[program.output].len();
+                (program.classes.as_slice(), outputs)
+            }
+        };
+        Ok(set.number_classes(names, outputs)?)
+    }
 }
 
 /// A network and the file that it came from.

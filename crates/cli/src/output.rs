@@ -1,7 +1,7 @@
 //! What comes out: an answer for people or for scripts, and files that are whole or absent.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -72,8 +72,28 @@ fn print_line(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Whether a file may come to lie at `path`: said before hours of work rather than after.
-pub(crate) fn check_place(path: &Path) -> Result<(), Failure> {
+/// Whether files may come to lie at `outputs`, each in a place of its own and in that of no file
+/// that is read: said before hours of work rather than after.
+pub(crate) fn check_places(outputs: &[Option<&Path>], inputs: &[&Path]) -> Result<(), Failure> {
+    let mut taken: Vec<(PathBuf, &str)> = inputs
+        .iter()
+        .map(|path| (place(path), "is read; give the output another name"))
+        .collect();
+    for path in outputs.iter().copied().flatten() {
+        check_place(path)?;
+        let place = place(path);
+        if let Some((_, wrong)) = taken.iter().find(|(other, _)| *other == place) {
+            return Err(Failure::bad_input(format!("{}: {wrong}", path.display())));
+        }
+        taken.push((
+            place,
+            "is there for two outputs; give each a name of its own",
+        ));
+    }
+    Ok(())
+}
+
+fn check_place(path: &Path) -> Result<(), Failure> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     let wrong = match folder {
         _ if path.is_dir() => "is a folder; give the name of a file",
@@ -81,6 +101,18 @@ pub(crate) fn check_place(path: &Path) -> Result<(), Failure> {
         Some(_) | None => return Ok(()),
     };
     Err(Failure::bad_input(format!("{}: {wrong}", path.display())))
+}
+
+/// `path` whatever way it is written, as far as what is there tells.
+fn place(path: &Path) -> PathBuf {
+    path.canonicalize()
+        .ok()
+        .or_else(|| {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// Writes a file beside `path` and renames it, so that `path` is whole or as it was.

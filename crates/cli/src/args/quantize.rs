@@ -8,6 +8,19 @@ use exbit::{Budget, Pin};
 
 use super::Calibrating;
 
+/// What only a search for bits reads.
+const SEARCH: [&str; 9] = [
+    "budget",
+    "keep",
+    "tie_residuals",
+    "time_limit",
+    "weight_bits",
+    "activation_bits",
+    "metric",
+    "latency_table",
+    "sensitivity_table",
+];
+
 /// Turn a float network and a budget into an integer network of mixed precision, without training.
 ///
 /// Calibrates on images, estimates what each bit-width of each layer would cost in loss, gives
@@ -50,8 +63,9 @@ pub(crate) struct Quantize {
     /// Where the Program goes; a name that ends in .toml gets the Plan instead
     #[arg(short, long, value_name = "NET.exbit|PLAN.toml", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// Take the bits of this Plan and search for none
-    #[arg(long, value_name = "PLAN.toml", value_hint = ValueHint::FilePath, conflicts_with_all = ["budget", "latency_table", "sensitivity_table"])]
+    /// Take the bits of this Plan and search for none; its [settings] tell how it came about, and
+    /// are not read
+    #[arg(long, value_name = "PLAN.toml", value_hint = ValueHint::FilePath, conflicts_with_all = SEARCH)]
     pub(crate) plan: Option<PathBuf>,
     /// Write the Plan here too
     #[arg(long, value_name = "PLAN.toml", value_hint = ValueHint::FilePath)]

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
     if let Some(policy) = &args.policy {
         override_policy(&mut file.network, policy, &args.network)?;
     }
-    let set = DataSet::open(&args.data.data, args.data.split.unwrap_or(Split::Test))?;
+    let mut set = DataSet::open(&args.data.data, args.data.split.unwrap_or(Split::Test))?;
+    file.network.number_classes(&mut set)?;
     let totals = match &file.network {
         Network::Float(model) => of_model(model).totals,
         Network::Integer(program) => of_program(program).totals,

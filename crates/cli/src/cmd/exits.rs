@@ -3,7 +3,7 @@
 mod answer;
 mod page;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use exbit::budget::Limit;
 use exbit::cost::{Work, bops_to_exits, work_to_exits};
@@ -18,7 +18,7 @@ use crate::args::{ExitRule, Exits};
 use crate::exit::Failure;
 use crate::images;
 use crate::network::{self, Network};
-use crate::output::{Answer, put};
+use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::table::count;
 use crate::trial::batch_size;
@@ -28,6 +28,10 @@ const CURVE: usize = 100;
 
 pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.threads.start()?;
+    // The Program may be written over itself.
+    let read: Vec<&Path> = args.beside.iter().map(PathBuf::as_path).collect();
+    output::check_places(&[args.output.as_deref(), args.report.as_deref()], &read)?;
+    output::check_places(&[args.report.as_deref()], &[&args.network])?;
     let file = network::open(&args.network)?;
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::preprocess(&file, asked, progress)?;
@@ -36,11 +40,12 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
         Network::Integer(_) => return Err(no_exits(&args.network, "has no exits")),
         Network::Float(_) => return Err(no_exits(&args.network, "is a float network")),
     };
-    let set = DataSet::open(&args.data, args.split.unwrap_or(Split::Train))?;
+    let mut set = DataSet::open(&args.data, args.split.unwrap_or(Split::Train))?;
     if set.part() == Some(Split::Test) {
         progress.note("thresholds chosen on the test part make its accuracy too good");
     }
     let mut session = Session::new(&program, threads)?;
+    set.number_classes(&program.classes, session.answer_len())?;
     set.labels_below(session.answer_len())?;
     let images = Images {
         set: &set,

@@ -1,7 +1,7 @@
 //! `exbit quantize`: a float network, images and budgets in; a Plan, a Program and a report out.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exbit::distill::Distillation;
@@ -9,6 +9,7 @@ use exbit::latency::Kept;
 use exbit::reconstruct::{Descent, Rounding};
 use exbit::report::Report;
 use exbit::{Options, Plan, Quantization, Request, Resource};
+use exbit_model::Model;
 use exbit_model::data::{DataSet, Split};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::cache;
 use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::judge::Pair;
-use crate::output::{Answer, put};
+use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::table::width;
 
@@ -31,15 +32,20 @@ struct Json<'a> {
 
 pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.calibrating.threads.start()?;
+    check_places(args, progress)?;
     let material = Material::open(&args.model, &args.calibrating, progress)?;
-    let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    let plan = args.plan.as_deref();
+    let plan = plan.map(|path| read_plan(path, &material.model, progress));
+    let plan = plan.transpose()?;
     // That there are no such images is better known before the work.
-    let classes = material.model.value(material.model.output()).len();
+    let outputs = material.model.value(material.model.output()).len();
+    let names = material.class_names();
     let test = args.eval.as_deref();
-    let test = test.map(|path| judges(args, path, classes)).transpose()?;
+    let test = test.map(|path| judges(args, path, &names, outputs));
+    let test = test.transpose()?;
     let options = options(args, times(args, progress));
     let mut show = |p: exbit::Progress| progress.set(p.stage, p.done as u64, p.total as u64);
-    let done = exbit::quantize(
+    let mut done = exbit::quantize(
         &material.model,
         &material.samples(),
         material.input(),
@@ -47,6 +53,7 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
         &options,
         &mut show,
     )?;
+    done.program.classes = names;
     write(args, &done)?;
     let mut report = exbit::summarize(&done, &options)?;
     exbit::observe(&done, &material.samples(), &mut report, &mut show)?;
@@ -87,16 +94,42 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
 }
 
 /// The images to judge by, and how many of them.
-fn judges(args: &Quantize, path: &Path, classes: usize) -> Result<(DataSet, usize), Failure> {
-    let set = DataSet::open(path, Split::Test)?;
-    set.labels_below(classes)?;
+fn judges(
+    args: &Quantize,
+    path: &Path,
+    names: &[String],
+    outputs: usize,
+) -> Result<(DataSet, usize), Failure> {
+    let mut set = DataSet::open(path, Split::Test)?;
+    set.number_classes(names, outputs)?;
+    set.labels_below(outputs)?;
     let images = set.len().min(args.eval_limit.unwrap_or(usize::MAX));
     Ok((set, images))
 }
 
-fn read_plan(path: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
-    Plan::parse(&text).map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
+/// Every file that is written has a place of its own; says so where none is.
+fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
+    let tables = [&args.latency_table, &args.calibrating.sensitivity_table];
+    let read = tables.into_iter().chain([&args.plan]).flatten();
+    let read = read.map(PathBuf::as_path).chain([args.model.as_path()]);
+    let written = [&args.output, &args.save_plan, &args.report].map(|p| p.as_deref());
+    if written.iter().all(Option::is_none) {
+        progress.note("nothing is written: -o NET.exbit keeps the Program");
+    }
+    output::check_places(&written, &read.collect::<Vec<_>>())
+}
+
+fn read_plan(path: &Path, model: &Model, progress: &Progress) -> Result<Plan, Failure> {
+    let wrong = |e: String| Failure::bad_input(format!("{}: {e}", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("a Plan is a text".into()))?;
+    let plan = Plan::parse(text).map_err(|e| wrong(e.to_string()))?;
+    if plan.model != model.name() {
+        let (of, name) = (&plan.model, model.name());
+        let place = path.display();
+        progress.note(&format!("{place}: the plan of {of}, taken for {name}"));
+    }
+    Ok(plan)
 }
 
 /// Where times are kept; none are needed where no budget asks for them, unless a file is named.

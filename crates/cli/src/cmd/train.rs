@@ -71,6 +71,8 @@ struct Job<'a> {
     args: &'a Train,
     recipe: &'a Recipe,
     preprocess: &'a Preprocess,
+    /// Their names, where they are known.
+    classes: &'a [String],
     threads: usize,
     /// Where the run is saved.
     saved: &'a Path,
@@ -83,9 +85,15 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let model = network::logits_of(model);
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::for_model(&model, &args.model, asked, progress)?;
-    let set = DataSet::open(&args.data, Split::Train)?;
-    output::check_place(&args.output)?;
-    args.report.as_deref().map_or(Ok(()), output::check_place)?;
+    let mut set = DataSet::open(&args.data, Split::Train)?;
+    let outputs = model.value(model.output()).len();
+    set.number_classes(&[], outputs)?;
+    let classes = set.classes().filter(|names| names.len() == outputs);
+    let saved = run_file(&args.output);
+    output::check_places(
+        &[Some(&args.output), Some(&saved), args.report.as_deref()],
+        &inputs(args),
+    )?;
     let read = |path| teacher(path, threads, progress);
     let teacher = args.teacher.as_deref().map(read);
     let mut run = begin(
@@ -96,7 +104,6 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         &recipe,
         progress,
     )?;
-    let saved = run_file(&args.output);
     if saved.exists() {
         run.resume(&saved)?;
         let epochs = run.records().len();
@@ -119,6 +126,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         args,
         recipe: &recipe,
         preprocess: &preprocess,
+        classes: classes.unwrap_or_default(),
         threads,
         saved: &saved,
     };
@@ -141,6 +149,13 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         (false, Some(left)) if !left.met => answer.infeasible(),
         (false, _) => answer,
     })
+}
+
+/// The files that are read.
+fn inputs(args: &Train) -> Vec<&Path> {
+    let named = [&args.recipe, &args.teacher].into_iter().flatten();
+    let named = named.map(PathBuf::as_path);
+    named.chain([args.model.as_path()]).collect()
 }
 
 /// The run of `output` lies beside it.
@@ -279,6 +294,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
         args,
         recipe,
         preprocess,
+        classes,
         threads,
         ..
     } = *job;
@@ -296,6 +312,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     if let Some(left) = &left {
         program.policy = left.chosen.policy.clone();
     }
+    program.classes = classes.to_vec();
     program.notes.push(("recipe".into(), recipe.to_toml()?));
     if let Some(path) = &args.teacher {
         let note = ("teacher".into(), path.display().to_string());

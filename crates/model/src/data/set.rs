@@ -211,6 +211,48 @@ impl DataSet {
         }
     }
 
+    /// Numbers the classes of class folders as a network of `outputs` classes does: by name, where
+    /// it carries `names` that are theirs, or in the order of their names, where there are as many
+    /// folders. Other kinds of data sets have numbers of their own.
+    ///
+    /// # Errors
+    /// `Mismatch` where neither is so: what answers mean would be a guess.
+    pub fn number_classes(&mut self, names: &[String], outputs: usize) -> Result<()> {
+        let (Images::Files(_), Some(folders)) = (&self.images, &self.classes) else {
+            return Ok(());
+        };
+        let numbers = folders.iter().map(|f| names.iter().position(|n| n == f));
+        if let Some(numbers) = numbers.collect::<Option<Vec<usize>>>() {
+            let labels = self.labels.iter_mut().flatten();
+            labels.for_each(|label| *label = numbers[*label]);
+            self.classes = Some(names.to_vec());
+            return Ok(());
+        }
+        if folders.len() == outputs {
+            return Ok(());
+        }
+        let known = match names.is_empty() {
+            true => "it carries no names of them",
+            false => "it calls some of them otherwise",
+        };
+        let message = format!(
+            "{} class folders; the network has {outputs} classes, and {known}: add a labels.txt of \
+             `file class` lines with the network's numbers, or all class folders",
+            folders.len()
+        );
+        Err(Error::new(ErrorKind::Mismatch, &self.place, message))
+    }
+
+    /// The same images, their classes left aside.
+    #[must_use]
+    pub fn without_labels(self) -> Self {
+        Self {
+            labels: None,
+            classes: None,
+            ..self
+        }
+    }
+
     /// Which image `i` is: its file, or its number.
     pub fn name(&self, i: usize) -> String {
         match &self.images {

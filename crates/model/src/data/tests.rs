@@ -148,6 +148,32 @@ fn idx_finds_its_labels_packed_or_not() {
 }
 
 #[test]
+fn class_folders_are_numbered_as_the_network_numbers_its_classes() {
+    let dir = Scratch::new("some-folders");
+    dir.image("cat/1.png", 1);
+    dir.image("ape/1.png", 2);
+    let open = || DataSet::open(&dir.0, Split::Test).unwrap();
+    let names = |names: [&str; 3]| names.map(str::to_owned);
+    let mut by_name = open();
+    by_name
+        .number_classes(&names(["bee", "cat", "ape"]), 3)
+        .unwrap();
+    assert_eq!(by_name.labels().unwrap(), [2, 1]);
+    assert_eq!(by_name.classes().unwrap(), ["bee", "cat", "ape"]);
+    let mut in_order = open();
+    in_order.number_classes(&[], 2).unwrap();
+    assert_eq!(in_order.labels().unwrap(), [0, 1]);
+    for names in [vec![], names(["bee", "cat", "dog"]).to_vec()] {
+        let error = open().number_classes(&names, 3).unwrap_err().to_string();
+        assert!(
+            error.contains("2 class folders; the network has 3"),
+            "{error}"
+        );
+    }
+    assert_eq!(open().without_labels().labels(), None);
+}
+
+#[test]
 fn class_folders_are_numbered_by_the_training_part() {
     let dir = Scratch::new("folders");
     for (name, level) in [
