@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The version of the format that is written and read, and where it stands in the metadata.
 pub(crate) const VERSION: &str = "1";
 pub(crate) const VERSION_KEY: &str = "exbit-program";
+/// The tensor that holds the sum of what the others hold; older files have none.
+pub(crate) const SUM: &str = "xxh3";
 
 /// A safetensors file whose tensors lie one after another and fill it.
 pub(crate) struct Container<R> {
@@ -61,6 +63,17 @@ impl<R: Read + Seek> Container<R> {
             header,
             start,
         })
+    }
+
+    /// The sum that the file says its tensors have, where it says one.
+    pub(crate) fn sum(&mut self) -> Result<Option<u64>> {
+        if self.header.info(SUM).is_none() {
+            return Ok(None);
+        }
+        let sum = self.tensor(SUM, Dtype::U64)?;
+        let sum = <[u8; 8]>::try_from(sum);
+        let wrong = |_| malformed(&format!("tensor {SUM}"), "is no single number".into());
+        sum.map(|sum| Some(u64::from_le_bytes(sum))).map_err(wrong)
     }
 
     /// Goes to where a tensor begins, and returns its length in bytes.

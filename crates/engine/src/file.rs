@@ -9,12 +9,13 @@
 //! | `biases` | F32 | their biases |
 //! | `tables` | U8 | the codes of all tables |
 //! | `weights` | U8 | all weight codes at their true bit-widths, each layer from a whole byte on |
+//! | `xxh3` | U64 | the sum (XXH3, 64 bits) of what these hold, in this order |
 //!
 //! Everything lies in the order of the steps. Floats are kept out of the JSON so that they survive
-//! exactly, infinities included. The metadata entry `exbit-program` is the format's version. A
-//! reader takes no memory that the file's bytes do not fill, and holds no weights but the codes:
-//! their bytes pass through a buffer that stays in a cache, since fresh memory is what loading
-//! takes most of its time for.
+//! exactly, infinities included. The metadata entry `exbit-program` is the format's version; by the
+//! sum a file that was damaged on its way is told from one that answers. A reader takes no memory
+//! that the file's bytes do not fill, and holds no weights but the codes: their bytes pass through
+//! a buffer that stays in a cache, since fresh memory is what loading takes most of its time for.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -23,8 +24,9 @@ use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
 use safetensors::tensor::{Dtype, View};
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::container::{Container, VERSION, VERSION_KEY, malformed, unreadable};
+use crate::container::{Container, SUM, VERSION, VERSION_KEY, malformed, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire;
 use crate::{Program, StepKind};
@@ -57,6 +59,9 @@ pub(crate) struct Bytes<'a>(&'static str, &'a [u8]);
 pub(crate) struct Codes<R> {
     file: R,
     left: usize,
+    /// Of everything read so far, and what it must come to, where the file says that.
+    sum: Box<Xxh3>,
+    expected: Option<u64>,
 }
 
 /// Codes that are unpacked at a time; whole bytes for any bit-width.
@@ -87,7 +92,11 @@ impl Program {
             ("tables", Stored::bytes(tables)),
             ("weights", Stored::bytes(weights)),
         ];
+        let mut sum = Xxh3::new();
+        tensors.iter().for_each(|(_, t)| sum.update(&t.bytes));
+        let sum = (SUM, Stored::number(sum.digest()));
         let version = [(VERSION_KEY.to_owned(), VERSION.to_owned())];
+        let tensors = tensors.into_iter().chain([sum]);
         safetensors::serialize(tensors, Some(version.into_iter().collect()))
             .map_err(|e| Error::new(ErrorKind::Malformed, "container", e.to_string()))
     }
@@ -114,13 +123,21 @@ impl Program {
     /// All of a Program but the codes of its weights, which come next, step by step; not checked.
     pub(crate) fn read_frame<R: Read + Seek>(file: R) -> Result<(Self, Codes<R>)> {
         let mut file = Container::open(file)?;
+        let expected = file.sum()?;
+        let mut sum = Box::new(Xxh3::new());
+        let mut tensor = |name, dtype| {
+            let bytes = file.tensor(name, dtype)?;
+            sum.update(&bytes);
+            Ok::<_, Error>(bytes)
+        };
+        let description = tensor("program", Dtype::U8)?;
         let [reals, scales, biases] = [
-            file.tensor("reals", Dtype::F32)?,
-            file.tensor("scales", Dtype::F32)?,
-            file.tensor("biases", Dtype::F32)?,
+            tensor("reals", Dtype::F32)?,
+            tensor("scales", Dtype::F32)?,
+            tensor("biases", Dtype::F32)?,
         ];
-        let tables = file.tensor("tables", Dtype::U8)?;
-        let description = serde_json::from_slice(&file.tensor("program", Dtype::U8)?)
+        let tables = tensor("tables", Dtype::U8)?;
+        let description = serde_json::from_slice(&description)
             .map_err(|e| malformed("description", e.to_string()))?;
         let mut rest = Rest {
             reals: Floats(Bytes("reals", &reals)),
@@ -131,8 +148,13 @@ impl Program {
         let program = wire::program(description, &mut rest)?;
         rest.finish()?;
         let left = file.find("weights", Dtype::U8)?;
-        let file = file.file;
-        Ok((program, Codes { file, left }))
+        let codes = Codes {
+            file: file.file,
+            left,
+            sum,
+            expected,
+        };
+        Ok((program, codes))
     }
 
     /// Writes the file: beside its place first, then renamed, so that no reader meets half a file.
@@ -214,6 +236,7 @@ impl<R: Read> Codes<R> {
             let len = packed_len(bits, codes.len()).unwrap_or(PIECE);
             let bytes = &mut bytes[..len];
             self.file.read_exact(bytes).map_err(unreadable)?;
+            self.sum.update(bytes);
             if !unpack(bits, bytes, codes) {
                 let message = "the filling after a layer is not zero";
                 return Err(malformed("tensor weights", message.into()));
@@ -222,9 +245,15 @@ impl<R: Read> Codes<R> {
         Ok(())
     }
 
-    /// Whether that was all.
+    /// Whether that was all, and what was written. Fuzzing goes on behind a wrong sum.
     pub(crate) fn finish(&self) -> Result<()> {
-        nothing_left("weights", self.left)
+        nothing_left("weights", self.left)?;
+        let sum = self.sum.digest();
+        if cfg!(not(fuzzing)) && self.expected.is_some_and(|expected| expected != sum) {
+            let message = "is not that of the bytes: the file is damaged, fetch or make it again";
+            return Err(malformed(&format!("tensor {SUM}"), message.into()));
+        }
+        Ok(())
     }
 }
 
@@ -287,6 +316,14 @@ impl Stored {
             dtype: Dtype::U8,
             shape: [bytes.len()],
             bytes,
+        }
+    }
+
+    fn number(number: u64) -> Self {
+        Self {
+            dtype: Dtype::U64,
+            shape: [1],
+            bytes: number.to_le_bytes().to_vec(),
         }
     }
 
