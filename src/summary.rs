@@ -150,6 +150,11 @@ fn search_remarks(done: &Quantization) -> Vec<String> {
         return remarks;
     };
     let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
+    if allocation.missed.iter().any(|m| m.least_unpinned > m.limit) {
+        let message =
+            "More bit-widths to choose from (--weight-bits, --activation-bits) may do it.";
+        remarks.push(message.to_owned());
+    }
     if let Some(times) = &done.latency {
         remarks.push(times.verdict());
         remarks.extend(times.foreign(&done.network));

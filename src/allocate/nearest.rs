@@ -48,7 +48,11 @@ impl fmt::Display for Shortfall {
                 show(self.least)
             );
         }
-        write!(f, "no plan takes less than {}", show(self.least))?;
+        write!(
+            f,
+            "no plan of these bit-widths takes less than {}",
+            show(self.least)
+        )?;
         if self.least_unpinned <= self.limit {
             write!(
                 f,

@@ -108,21 +108,36 @@ impl Resource {
         }
     }
 
-    /// Units of amounts and what one of each is.
+    /// Units of amounts, the smallest first, and what one of each is.
     fn units(self) -> &'static [(&'static str, f64)] {
         match self.unit() {
-            Unit::Operations => &[("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9), ("t", 1e12)],
+            Unit::Operations => &[("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)],
             Unit::Milliseconds => &[("us", 1e-3), ("ms", 1.0), ("s", 1e3)],
             Unit::Bytes => &[
-                ("b", 1.0),
-                ("kb", 1e3),
-                ("mb", 1e6),
-                ("gb", 1e9),
-                ("kib", 1024.0),
-                ("mib", 1048576.0),
-                ("gib", 1073741824.0),
+                ("B", 1.0),
+                ("KB", 1e3),
+                ("KiB", 1024.0),
+                ("MB", 1e6),
+                ("MiB", 1048576.0),
+                ("GB", 1e9),
+                ("GiB", 1073741824.0),
             ],
         }
+    }
+
+    /// The shortest of the largest units in which `amount` is read back as it is: `96KiB`, `400M`.
+    fn written(self, amount: f64) -> String {
+        let plain = match self.unit() {
+            Unit::Operations => amount.to_string(),
+            Unit::Bytes => format!("{amount}B"),
+            Unit::Milliseconds => format!("{amount}ms"),
+        };
+        let short = |&(name, size): &(&str, f64)| {
+            let number = (amount / size).to_string();
+            let same = number.parse::<f64>().is_ok_and(|n| n * size == amount);
+            (amount >= size && same && number.len() <= 6).then(|| number + name)
+        };
+        self.units().iter().rev().find_map(short).unwrap_or(plain)
     }
 
     fn expected(self) -> &'static str {
@@ -233,6 +248,13 @@ impl FromStr for Budget {
         if !(n.is_finite() && n > 0.0) {
             return fail(format!("the limit is {n}; expected more than 0"));
         }
+        let whole = !matches!(resource.unit(), Unit::Milliseconds);
+        if matches!(limit, Limit::Amount(n) if whole && n < 1.0) {
+            let expected = resource.expected();
+            return fail(format!(
+                "less than one; is a unit missing? expected {expected}"
+            ));
+        }
         Ok(Self { resource, limit })
     }
 }
@@ -241,14 +263,14 @@ fn parse_limit(resource: Resource, value: &str) -> Option<Limit> {
     let unit_at = value.trim_end_matches(|c: char| c.is_alphabetic()).len();
     let (number, unit) = value.split_at(unit_at);
     let number: f64 = number.trim().parse().ok()?;
-    let unit = unit.to_ascii_lowercase();
-    match (unit.as_str(), resource) {
+    match (unit.to_ascii_lowercase().as_str(), resource) {
         ("x", Resource::Latency) => None,
         ("x", _) => Some(Limit::Ratio(number)),
         ("bits" | "bit", Resource::Bops | Resource::Latency) => None,
         ("bits" | "bit", _) => Some(Limit::MeanBits(number)),
         (unit, resource) => {
-            let (_, size) = resource.units().iter().find(|(name, _)| *name == unit)?;
+            let called = |(name, _): &&(&str, f64)| name.eq_ignore_ascii_case(unit);
+            let (_, size) = resource.units().iter().find(called)?;
             Some(Limit::Amount(number * size))
         }
     }
@@ -256,14 +278,9 @@ fn parse_limit(resource: Resource, value: &str) -> Option<Limit> {
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.resource.unit() {
-            Unit::Bytes => "B",
-            Unit::Operations => "",
-            Unit::Milliseconds => "ms",
-        };
         let name = self.resource.name();
         match self.limit {
-            Limit::Amount(amount) => write!(f, "{name}={amount}{unit}"),
+            Limit::Amount(amount) => write!(f, "{name}={}", self.resource.written(amount)),
             Limit::Ratio(ratio) => write!(f, "{name}={ratio}x"),
             Limit::MeanBits(bits) => write!(f, "{name}={bits}bits"),
         }
@@ -322,6 +339,24 @@ mod tests {
         check("latency=2ms", 2.0);
         check("latency=500us", 0.5);
         check("latency=0.1s", 100.0);
+    }
+
+    #[test]
+    fn limits_are_written_as_people_write_them() {
+        for (text, expected) in [
+            ("weights=98304B", "weights=96KiB"),
+            ("memory=120kb", "memory=120KB"),
+            ("bops=0.4g", "bops=400M"),
+            ("bops=1234567890", "bops=1234567890"),
+            ("latency=0.5ms", "latency=500us"),
+            ("latency=0.0001ms", "latency=0.0001ms"),
+            ("weights=8x", "weights=8x"),
+        ] {
+            let budget: Budget = text.parse().unwrap();
+            assert_eq!(budget.to_string(), expected);
+        }
+        let forgotten = "bops=0.4".parse::<Budget>().unwrap_err().to_string();
+        assert!(forgotten.contains("unit missing"), "{forgotten}");
     }
 
     #[test]
