@@ -87,6 +87,8 @@ pub struct Progress {
 pub struct Quantization {
     /// The prepared float network.
     pub network: Network,
+    /// Pairs of layers whose ranges were evened out; `None` where that was not asked for.
+    pub equalized: Option<usize>,
     /// How large it is.
     pub sizes: Sizes,
     /// What was seen of its activations.
@@ -132,9 +134,7 @@ pub fn quantize(
     };
     let images = samples.images();
     let mut network = prepare(model)?;
-    if options.equalize {
-        equalize(&mut network.model);
-    }
+    let equalized = options.equalize.then(|| equalize(&mut network.model));
     let sizes = sizes(&network)?;
     let calibration = work.stage("calibrate", images, |more| {
         calibrate(&network, samples, more)
@@ -169,6 +169,7 @@ pub fn quantize(
         plan: named,
         times: work.times,
         network,
+        equalized,
         sizes,
         calibration,
         table: chosen.table,

@@ -127,6 +127,12 @@ fn remarks(done: &Quantization, options: &Options) -> Vec<String> {
         .filter(|node| options.rounding != Rounding::Nearest && !Moments::are_taken(&node.op))
         .map(|node| node.name.as_str())
         .collect();
+    if let Some(pairs) = done.equalized {
+        remarks.push(format!(
+            "Ranges were evened out between {pairs} pairs of layers; pairs with a ReLU6, a pooling \
+             or several readers between them stay as they are."
+        ));
+    }
     if !wide.is_empty() {
         remarks.push(format!(
             "Rounded to the nearest codes, since reconstruction does not take layers that read so \

@@ -150,7 +150,8 @@ fn apply_pins(
                 let known: Vec<String> = choices.iter().map(|c| c.bits.to_string()).collect();
                 let known = known.join(", ");
                 return Err(mismatch(format!(
-                    "{what} was measured at {known} bits only"
+                    "{what} may have {known} bits only; --weight-bits and --activation-bits say \
+                     which"
                 )));
             };
             *open = vec![k];

@@ -10,8 +10,8 @@
 
 use exbit_model::{Activation, Conv, Linear, Model, NodeId, Op, Tensor, ValueId};
 
-/// Equalises every pair of layers of a folded model until nothing moves, at most `ROUNDS` times.
-/// The function stays the same up to float rounding.
+/// Equalises every pair of layers of a folded model until nothing moves, at most `ROUNDS` times;
+/// says how many pairs there are. The function stays the same up to float rounding.
 pub fn equalize(model: &mut Model) -> usize {
     const ROUNDS: usize = 20;
     let pairs = pairs(model);

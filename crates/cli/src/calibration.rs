@@ -36,7 +36,11 @@ impl Material {
         let (model, model_bytes) = network::open_model(path)?;
         let asked = args.preprocessing.preprocess.as_deref();
         let preprocess = images::for_model(&model, path, asked, progress)?;
-        let set = of_classes(DataSet::open(&args.calib, Split::Train)?, &model, progress);
+        let set = of_classes(
+            DataSet::open(&args.calib, args.split.unwrap_or(Split::Train))?,
+            &model,
+            progress,
+        );
         let indices = spread(set.len(), args.images.min(set.len()), args.seed);
         Ok(Self {
             model,

@@ -94,17 +94,22 @@ impl Failure {
     pub(crate) fn report(&self, json: bool) {
         eprintln!("{self}");
         if json {
-            let error = Error {
-                message: &self.message,
-                next: self.next.as_deref(),
-            };
-            let object = Report {
-                status: self.status as u8,
-                error,
-            };
-            // Nothing is left to be done where even this cannot be written.
-            let _ = crate::output::print_json(&object);
+            self.report_json();
         }
+    }
+
+    /// Tells a script on standard output.
+    pub(crate) fn report_json(&self) {
+        let error = Error {
+            message: &self.message,
+            next: self.next.as_deref(),
+        };
+        let object = Report {
+            status: self.status as u8,
+            error,
+        };
+        // Nothing is left to be done where even this cannot be written.
+        let _ = crate::output::print_json(&object);
     }
 }
 

@@ -69,12 +69,14 @@ pub(crate) fn for_model(
         let Some((_, preset)) = KNOWN_SHAPES.iter().find(|known| known.0 == shape) else {
             return Err(unknown(path, shape));
         };
+        let taken = Preprocess::open(preset)?;
+        let [mean, std] = taken.mean_and_std().map(|v| format!("{v:?}"));
         let text = format!(
-            "{}: --preprocess {preset} is taken, from the shape",
+            "{}: --preprocess {preset} is taken, from the shape (mean {mean}, std {std})",
             path.display()
         );
         progress.note(&text);
-        (Preprocess::open(preset)?, (*preset).to_owned())
+        (taken, (*preset).to_owned())
     };
     check_shape(&preprocess, shape, &source)?;
     Ok(preprocess)

@@ -31,7 +31,10 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return unparsed(&e),
+    };
     let json = cli.json;
     let progress = Progress::new(cli.quiet);
     let outcome = catch_unwind(AssertUnwindSafe(|| cmd::run(&cli.command, &progress)))
@@ -45,4 +48,13 @@ fn main() -> ExitCode {
             failure.status().into()
         }
     }
+}
+
+/// Help, the version, or arguments that cannot be: clap words it, scripts get JSON besides.
+fn unparsed(e: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if e.use_stderr() && json {
+        Failure::bad_input(e.to_string()).report_json();
+    }
+    e.exit()
 }

@@ -46,6 +46,9 @@ fn usage_errors_end_with_2_and_say_what_was_expected() {
     check(&["completions", "tcsh"], "possible values: bash");
     check(&["completions", "bash", "--jsn"], "--json");
     check(&["eval", "net.exbit"], "--data <DATA>");
+    let run = exbit(&["eval", "net.exbit", "--json"]);
+    let message = json(&run)["error"]["message"].to_string();
+    assert!(message.contains("--data <DATA>"), "{message}");
     check(
         &["eval", "n", "--data", "d", "--limit", "0"],
         "a whole number from 1 on",

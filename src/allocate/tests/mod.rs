@@ -108,7 +108,7 @@ fn what_cannot_be_asked_is_an_error() {
     );
     check(
         request(&[], &["first=7"]),
-        "pin first=w7: layer layer0 was measured at 2, 3, 4, 5, 6, 8 bits only",
+        "pin first=w7: layer layer0 may have 2, 3, 4, 5, 6, 8 bits only; --weight-bits and --activation-bits say which",
     );
     check(
         request(&["latency=2ms"], &[]),

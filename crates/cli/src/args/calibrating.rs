@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum, ValueHint};
 use exbit::Metric;
 use exbit_kernels::Bits;
+use exbit_model::data::Split;
 
 use super::{Preprocessing, Threads};
 
@@ -15,6 +16,9 @@ pub(crate) struct Calibrating {
     /// Images to calibrate on, of the kinds that eval reads; labels are not needed
     #[arg(long, value_name = "DATA", value_hint = ValueHint::AnyPath)]
     pub(crate) calib: PathBuf,
+    /// Which part of the data: train, test or val [default: train, where there are parts]
+    #[arg(long, value_name = "PART", value_parser = Split::from_str)]
+    pub(crate) split: Option<Split>,
     /// Calibration images, spread over the data
     #[arg(long, value_name = "N", default_value = "512", value_parser = super::at_least_one)]
     pub(crate) images: usize,

@@ -83,6 +83,11 @@ pub(crate) struct Quantize {
     #[arg(long, value_name = "N", requires = "eval", value_parser = super::at_least_one)]
     pub(crate) eval_limit: Option<usize>,
     /// Keep layers at given bits, by name with * for anything: `conv1=8`
+    ///
+    /// ? stands for one character; `first` and `last` are also the first and the last layer. The
+    /// bits are 8 or w8 (the weights), a8 (what the layer reads) or w8a4; a name alone keeps both
+    /// at 8. They must be among --weight-bits and --activation-bits. Of two on one layer the later
+    /// holds.
     #[arg(long, value_name = "PATTERN=BITS", value_parser = Pin::from_str)]
     pub(crate) keep: Vec<Pin>,
     /// Give the layers that feed one residual sum the same bits

@@ -52,7 +52,10 @@ pub(crate) fn run(args: &Sensitivity, progress: &Progress) -> Result<Answer, Fai
     let material = Material::open(&args.model, calibrating, progress)?;
     let mut network = prepare(&material.model)?;
     if calibrating.equalize {
-        equalize(&mut network.model);
+        let pairs = equalize(&mut network.model);
+        progress.note(&format!(
+            "ranges evened out between {pairs} pairs of layers"
+        ));
     }
     let (samples, candidates) = (material.samples(), candidates(calibrating));
     let mut show = counted(progress, "calibrate".to_owned(), samples.images());

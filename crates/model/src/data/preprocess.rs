@@ -148,6 +148,11 @@ impl Preprocess {
         self.text.channels.count()
     }
 
+    /// The mean and the deviation that are taken off, each one number or one a channel.
+    pub fn mean_and_std(&self) -> [&[f64]; 2] {
+        [&self.text.mean, &self.text.std]
+    }
+
     /// Scale and shift of each channel in the result's order: `x = level * scale[c] + shift[c]`.
     pub fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let at = |values: &[f64], c: usize| values.get(c).copied().unwrap_or(values[0]);

@@ -1,4 +1,5 @@
-//! The preprocessings that need no file: what most published networks were trained behind.
+//! The preprocessings that need no file. None is right for every network of its kind: means and
+//! deviations are those that a network was trained with.
 
 /// Name and TOML text of each.
 pub(super) const PRESETS: [(&str, &str); 3] = [
@@ -13,12 +14,15 @@ pub(super) const PRESETS: [(&str, &str); 3] = [
     // TensorFlow's -1 to 1.
     (
         "tf",
-        "crop = 224\n\
+        "resize = 256\n\
+         crop = 224\n\
          scale = 1.0\n\
          mean = [127.5]\n\
          std = [127.5]\n",
     ),
-    // Images of 32x32 are left as they are; any other is shrunk to that.
+    // Images of 32x32 are left as they are; any other is shrunk to that. ImageNet's numbers, as
+    // networks derived from torchvision's have them; others have CIFAR-10's own (0.4914, 0.4822,
+    // 0.4465; 0.2470, 0.2435, 0.2616).
     (
         "cifar10",
         "resize = 32\n\

@@ -11,30 +11,33 @@ use crate::Result;
 
 pub(super) struct Attributes<'a> {
     all: &'a [AttributeProto],
-    read: RefCell<Vec<&'a str>>,
+    /// What was asked for, there or not.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Attributes<'a> {
     pub(super) fn new(node: &'a NodeProto) -> Self {
         Self {
             all: &node.attribute,
-            read: RefCell::default(),
+            asked: RefCell::default(),
         }
     }
 
-    fn find(&self, name: &str) -> Option<&'a AttributeProto> {
-        let found = self.all.iter().find(|a| a.name == name)?;
-        self.read.borrow_mut().push(&found.name);
-        Some(found)
+    fn find(&self, name: &'static str) -> Option<&'a AttributeProto> {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&name) {
+            asked.push(name);
+        }
+        self.all.iter().find(|a| a.name == name)
     }
 
     /// Whether `name` is there.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &'static str) -> bool {
         self.find(name).is_some()
     }
 
     /// Whole number `name`, or `default` where absent.
-    pub(super) fn int(&self, name: &str, default: i64) -> Result<i64> {
+    pub(super) fn int(&self, name: &'static str, default: i64) -> Result<i64> {
         let Some(a) = self.find(name) else {
             return Ok(default);
         };
@@ -44,12 +47,12 @@ impl<'a> Attributes<'a> {
     }
 
     /// A whole number that is 0 or 1.
-    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool> {
+    pub(super) fn flag(&self, name: &'static str, default: bool) -> Result<bool> {
         Ok(self.int(name, i64::from(default))? != 0)
     }
 
     /// Real number `name`, if present.
-    pub(super) fn float(&self, name: &str) -> Result<Option<f32>> {
+    pub(super) fn float(&self, name: &'static str) -> Result<Option<f32>> {
         let Some(a) = self.find(name) else {
             return Ok(None);
         };
@@ -60,7 +63,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// List of whole numbers `name`, if present.
-    pub(super) fn ints(&self, name: &str) -> Result<Option<&'a [i64]>> {
+    pub(super) fn ints(&self, name: &'static str) -> Result<Option<&'a [i64]>> {
         let Some(a) = self.find(name) else {
             return Ok(None);
         };
@@ -71,12 +74,12 @@ impl<'a> Attributes<'a> {
     }
 
     /// List of real numbers `name`, if present.
-    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+    pub(super) fn floats(&self, name: &'static str) -> Option<&'a [f32]> {
         self.find(name).map(|a| a.floats.as_slice())
     }
 
     /// Text `name`, or `default` where absent.
-    pub(super) fn text(&self, name: &str, default: &'a str) -> Result<&'a str> {
+    pub(super) fn text(&self, name: &'static str, default: &'a str) -> Result<&'a str> {
         let Some(a) = self.find(name) else {
             return Ok(default);
         };
@@ -85,12 +88,12 @@ impl<'a> Attributes<'a> {
     }
 
     /// Tensor `name`, if present.
-    pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
+    pub(super) fn tensor(&self, name: &'static str) -> Option<&'a TensorProto> {
         self.find(name).and_then(|a| a.t.as_ref())
     }
 
     /// Attributes that say nothing about what an inference gives.
-    pub(super) fn ignore(&self, names: &[&str]) {
+    pub(super) fn ignore(&self, names: &[&'static str]) {
         for name in names {
             self.find(name);
         }
@@ -98,13 +101,12 @@ impl<'a> Attributes<'a> {
 
     /// `Unsupported` if an attribute is left that was not asked for.
     pub(super) fn finish(&self) -> Result<()> {
-        let read = self.read.borrow();
-        match self.all.iter().find(|a| !read.contains(&a.name.as_str())) {
+        let asked = self.asked.borrow();
+        match self.all.iter().find(|a| !asked.contains(&a.name.as_str())) {
             Some(a) => {
-                let known = if read.is_empty() {
-                    "none".to_owned()
-                } else {
-                    read.join(", ")
+                let known = match asked.is_empty() {
+                    true => "none".to_owned(),
+                    false => asked.join(", "),
                 };
                 let message = format!("attribute {}; supported here: {known}", a.name);
                 Err(unsupported(message))

@@ -18,6 +18,16 @@ pub(super) enum Entry {
     Unknown,
 }
 
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Entry::Int(n) => write!(f, "{n}"),
+            Entry::Batch => f.write_str("N"),
+            Entry::Unknown => f.write_str("?"),
+        }
+    }
+}
+
 /// A tensor that does not depend on the network's input. In `Floats`, NaN is also what became of
 /// a number computed from the batch.
 #[derive(Clone, Debug, PartialEq)]

@@ -37,9 +37,11 @@ fn target_shape(
     allow_zero: bool,
 ) -> Result<Vec<usize>> {
     let mixes = || {
+        let target: Vec<String> = target.iter().map(Entry::to_string).collect();
         unsupported(format!(
-            "a shape of {target:?} for images of {from:?}; supported: shapes whose first axis is \
-             the batch"
+            "a shape of [{}] for images of {from:?}; supported: shapes whose first axis is \
+             the batch",
+            target.join(", ")
         ))
     };
     let [first, rest @ ..] = target else {
@@ -194,7 +196,7 @@ pub(in crate::onnx) fn slice_ranges(
     call: &mut Call<'_, '_>,
     dims: &[Option<usize>],
 ) -> Result<Vec<Range>> {
-    let mut list = |name: &str, i: usize| match call.attributes.ints(name)? {
+    let mut list = |name: &'static str, i: usize| match call.attributes.ints(name)? {
         Some(list) => Ok(Some(list.to_vec())),
         None => call.ints(i),
     };

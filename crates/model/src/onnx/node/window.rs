@@ -56,7 +56,7 @@ pub(super) fn kernel_shape(call: &Call<'_, '_>) -> Result<Option<[usize; 2]>> {
 
 /// The window of `kernel` over an image of `size`, from strides, dilations, pads and auto_pad.
 pub(super) fn window(call: &Call<'_, '_>, kernel: [usize; 2], size: [usize; 2]) -> Result<Window> {
-    let list = |name: &str| call.attributes.ints(name);
+    let list = |name: &'static str| call.attributes.ints(name);
     let stride = list("strides")?.map_or(Ok([1; 2]), |v| extents("strides", v, 1..MAX_KERNEL))?;
     let dilation =
         list("dilations")?.map_or(Ok([1; 2]), |v| extents("dilations", v, 1..MAX_PADS))?;
