@@ -235,12 +235,24 @@ impl Times {
 }
 
 /// The times with their clusters' means in place of what hardly differs: in ascending order, a
-/// time joins the one before it where it is longer by at most [`NOISE`].
+/// time joins the one before it where it is longer by at most [`NOISE`], and the first of them
+/// where it is by twice that: a ladder of close times is no cluster.
 fn without_noise(mut times: Vec<f64>) -> Vec<f64> {
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
-    let near = |&i: &usize, &j: &usize| times[j] - times[i] <= NOISE * times[j];
-    let clusters: Vec<Vec<usize>> = order.chunk_by(near).map(<[usize]>::to_vec).collect();
+    let near = |i: usize, j: usize, most: f64| times[j] - times[i] <= most * times[j];
+    let mut clusters: Vec<Vec<usize>> = Vec::new();
+    for j in order {
+        match clusters.last_mut() {
+            Some(cluster)
+                if near(cluster[cluster.len() - 1], j, NOISE)
+                    && near(cluster[0], j, 2.0 * NOISE) =>
+            {
+                cluster.push(j);
+            }
+            Some(_) | None => clusters.push(vec![j]),
+        }
+    }
     for cluster in clusters {
         let mean = cluster.iter().map(|&i| times[i]).sum::<f64>() / cluster.len() as f64;
         cluster.into_iter().for_each(|i| times[i] = mean);

@@ -43,7 +43,8 @@ Budgets:
   latency=                                             2ms, 500us: one image on one thread
 
 peak-activations= is what lives at once in the arena in which the Program runs, memory= that and the
-weights. Codes of activations take a byte each there; where that is too much, as many values as need
+weights, at their true width: a CPU whose kernels want them wider unpacks them, as `exbit bench`
+tells. Codes of activations take a byte each there; where that is too much, as many values as need
 be lie packed at their true width. That takes time, which a latency= beside it does not count, and
 8 KiB or a few lines of a value to work in for each thread. activations= counts all values at their
 true width, however they lie.
