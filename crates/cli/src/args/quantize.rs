@@ -64,8 +64,8 @@ pub(crate) struct Quantize {
     /// Where the Program goes; a name that ends in .toml gets the Plan instead
     #[arg(short, long, value_name = "NET.exbit|PLAN.toml", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// Take the bits of this Plan and search for none; its [settings] tell how it came about, and
-    /// are not read
+    /// Take the bits of this Plan and search for none; its settings tell how it came about,
+    /// and are not read
     #[arg(long, value_name = "PLAN.toml", value_hint = ValueHint::FilePath, conflicts_with_all = SEARCH)]
     pub(crate) plan: Option<PathBuf>,
     /// Write the Plan here too

@@ -85,10 +85,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let model = network::logits_of(model);
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::for_model(&model, &args.model, asked, progress)?;
-    let mut set = DataSet::open(&args.data, Split::Train)?;
-    let outputs = model.value(model.output()).len();
-    set.number_classes(&[], outputs)?;
-    let classes = set.classes().filter(|names| names.len() == outputs);
+    let set = open_set(args, &model)?;
     let saved = run_file(&args.output);
     output::check_places(
         &[Some(&args.output), Some(&saved), args.report.as_deref()],
@@ -126,7 +123,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         args,
         recipe: &recipe,
         preprocess: &preprocess,
-        classes: classes.unwrap_or_default(),
+        classes: set.classes().unwrap_or_default(),
         threads,
         saved: &saved,
     };
@@ -149,6 +146,13 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         (false, Some(left)) if !left.met => answer.infeasible(),
         (false, _) => answer,
     })
+}
+
+/// The images to learn from, their classes numbered as the network's.
+fn open_set(args: &Train, model: &Model) -> Result<DataSet, Failure> {
+    let mut set = DataSet::open(&args.data, Split::Train)?;
+    set.number_classes(&[], model.value(model.output()).len())?;
+    Ok(set)
 }
 
 /// The files that are read.
@@ -312,7 +316,9 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     if let Some(left) = &left {
         program.policy = left.chosen.policy.clone();
     }
-    program.classes = classes.to_vec();
+    if classes.len() == program.values[program.output].len() {
+        program.classes = classes.to_vec();
+    }
     program.notes.push(("recipe".into(), recipe.to_toml()?));
     if let Some(path) = &args.teacher {
         let note = ("teacher".into(), path.display().to_string());
