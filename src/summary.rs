@@ -124,7 +124,7 @@ fn remarks(done: &Quantization, options: &Options) -> Vec<String> {
     let layers = done.network.layers().into_iter();
     let nodes = layers.map(|id| done.network.model.node(id));
     let wide: Vec<&str> = nodes
-        .filter(|node| options.rounding != Rounding::Nearest && !Moments::are_taken(&node.op))
+        .filter(|node| options.rounding == Rounding::Moments && !Moments::are_taken(&node.op))
         .map(|node| node.name.as_str())
         .collect();
     if let Some(pairs) = done.equalized {
@@ -149,8 +149,10 @@ fn search_remarks(done: &Quantization) -> Vec<String> {
         let peak = done.program.activation_bytes().peak;
         if let Some(most) = done.plan.peak_activation_bytes.filter(|&most| most < peak) {
             remarks.push(format!(
-                "The plan allows {most} bytes of activations at the peak; packed as far as they \
-                 can be they take {peak}."
+                "The plan allows {} of activations at the peak; packed as far as they can be they \
+                 take {}.",
+                Resource::PeakActivations.show(most as f64),
+                Resource::PeakActivations.show(peak as f64)
             ));
         }
         return remarks;

@@ -99,12 +99,11 @@ def header(run):
 
 def write(path, rows):
     old = list(csv.DictReader(path.open())) if path.exists() else []
-    key = lambda row: (row["network"], row["policy"])
-    new = {key(row) for row in rows}
+    new = {row["network"] for row in rows}
     with path.open("w", newline="") as file:
         out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         out.writeheader()
-        out.writerows([row for row in old if key(row) not in new] + rows)
+        out.writerows([row for row in old if row["network"] not in new] + rows)
 
 
 def main():

@@ -125,7 +125,8 @@ impl Resource {
         }
     }
 
-    /// The shortest of the largest units in which `amount` is read back as it is: `96KiB`, `400M`.
+    /// `amount` in the largest unit in which it is a short number that is read back as it is:
+    /// `96KiB`, `400M`.
     fn written(self, amount: f64) -> String {
         let plain = match self.unit() {
             Unit::Operations => amount.to_string(),
@@ -354,6 +355,7 @@ mod tests {
         ] {
             let budget: Budget = text.parse().unwrap();
             assert_eq!(budget.to_string(), expected);
+            assert_eq!(expected.parse(), Ok(budget));
         }
         let forgotten = "bops=0.4".parse::<Budget>().unwrap_err().to_string();
         assert!(forgotten.contains("unit missing"), "{forgotten}");

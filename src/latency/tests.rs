@@ -96,6 +96,24 @@ fn times_that_are_added_are_on_the_scale_of_those_that_are_kept() {
 }
 
 #[test]
+fn times_of_this_machine_are_not_foreign() {
+    let mut model = exbit_model::Model::new("m", "x", vec![1, 4, 4]);
+    let input = model.input();
+    model
+        .push("mean", exbit_model::Op::GlobalAvgPool, &[input])
+        .unwrap();
+    let network = crate::prepare::prepare(&model).unwrap();
+    let own = Times::none(&network).unwrap();
+    assert_eq!(own.foreign(&network), None);
+    let of_isa = |isa: &str| Times {
+        isa: isa.to_owned(),
+        ..own.clone()
+    };
+    let told = of_isa("other").foreign(&network).unwrap();
+    assert!(told.contains(", other, by exbit"), "{told}");
+}
+
+#[test]
 fn times_that_hardly_differ_are_one_and_the_verdict_says_it() {
     assert_eq!(
         without_noise(vec![3.0, 1.0, 3.0, 1.03125]),

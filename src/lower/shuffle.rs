@@ -6,7 +6,8 @@
 
 use exbit_model::{Model, NodeId, Op};
 
-/// The views of a step that does what `chain` does, whose input has `len` entries: one at least.
+/// The views of a step that does what `chain` does, whose input has `len` entries: one at least,
+/// for where nothing moves, lines begin elsewhere.
 pub(super) fn step_views(
     model: &Model,
     chain: &[NodeId],

@@ -19,7 +19,7 @@ use crate::samples::Samples;
 /// Images that are looked at, at most.
 const IMAGES: usize = 128;
 
-/// Bytes of moments that are held at once.
+/// Bytes of moments that are held at once; their factors come to twice that.
 const BYTES: usize = 1 << 28;
 
 /// A layer and what it reads.
@@ -35,20 +35,29 @@ pub fn gains(
     samples: &Samples<'_>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
+    gains_within(BYTES, network, samples, progress)
+}
+
+fn gains_within(
+    bytes: usize,
+    network: &Network,
+    samples: &Samples<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<f64>> {
     let model = &network.model;
     let layer = |id: NodeId| (id, model.node(id).inputs[0]);
     let layers: Vec<Layer> = network.layers().into_iter().map(layer).collect();
     let mut gains = Vec::with_capacity(layers.len());
     while gains.len() < layers.len() {
-        let part = together(network, &layers[gains.len()..]);
+        let part = together(bytes, network, &layers[gains.len()..]);
         gains.extend(gains_of(network, part, samples)?);
         progress(part.len());
     }
     Ok(gains)
 }
 
-/// The first of `layers`, one at least, whose moments fit into [`BYTES`].
-fn together<'a>(network: &Network, layers: &'a [Layer]) -> &'a [Layer] {
+/// The first of `layers`, one at least, whose moments fit into `most` bytes.
+fn together<'a>(most: usize, network: &Network, layers: &'a [Layer]) -> &'a [Layer] {
     let bytes = |&(id, _): &Layer| {
         let op = &network.model.node(id).op;
         match Moments::are_taken(op) {
@@ -60,7 +69,7 @@ fn together<'a>(network: &Network, layers: &'a [Layer]) -> &'a [Layer] {
         *sum = sum.saturating_add(bytes(layer));
         Some(*sum)
     });
-    let fit = sums.take_while(|&sum| sum <= BYTES).count();
+    let fit = sums.take_while(|&sum| sum <= most).count();
     &layers[..fit.max(1)]
 }
 
@@ -88,4 +97,47 @@ fn gains_of(network: &Network, layers: &[Layer], samples: &Samples<'_>) -> Resul
         numbers.map_or(1.0, rounding::gain)
     };
     Ok(moments.par_iter().map(gain).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use exbit_model::{Conv, Model, Op, Tensor, Window};
+
+    use super::*;
+    use crate::prepare::prepare;
+
+    #[test]
+    fn parts_give_what_all_together_give() {
+        let mut model = Model::new("chain", "x", vec![2, 6, 6]);
+        let mut x = model.input();
+        for (i, [from, to]) in [[2, 3], [3, 5], [5, 4]].into_iter().enumerate() {
+            let weight = (0..9 * from * to).map(|k| ((k * 7 + i) as f32).sin());
+            let conv = Conv {
+                weight: Tensor::new(vec![to, from, 3, 3], weight.collect()).unwrap(),
+                bias: None,
+                window: Window::square(3, 1, 1),
+                groups: 1,
+            };
+            x = model
+                .push(format!("conv{i}"), Op::Conv(conv), &[x])
+                .unwrap();
+        }
+        let network = prepare(&model).unwrap();
+        let samples = Samples::Memory {
+            x: (0..16 * 72).map(|i| (i as f32 * 0.37).cos()).collect(),
+            images: 16,
+            labels: None,
+        };
+        let within = |bytes: usize| {
+            let mut told = Vec::new();
+            let gains = gains_within(bytes, &network, &samples, &mut |n| told.push(n));
+            (gains.unwrap(), told)
+        };
+        let (whole, one) = within(BYTES);
+        assert_eq!(one, [3]);
+        // The first two layers have 19 and 28 entries in a patch.
+        for (bytes, parts) in [(0, vec![1, 1, 1]), (8 * (19 * 19 + 28 * 28), vec![2, 1])] {
+            assert_eq!(within(bytes), (whole.clone(), parts));
+        }
+    }
 }

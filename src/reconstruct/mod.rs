@@ -5,7 +5,8 @@
 //! network has there, and `z`, what the quantized network has. Each layer in turn is rounded so
 //! that on `z` it gives what the float layer gives on `x`, which takes back errors made before it.
 //! The pool lies on disk beyond a bound, so that memory does not grow with the number of images.
-//! Layers that read too much for moments ([`Moments::are_taken`]) get the nearest codes.
+//! Layers that read too much for moments ([`Moments::are_taken`]) get the nearest codes, which
+//! descent may move.
 
 mod adaround;
 mod block;

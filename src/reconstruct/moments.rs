@@ -33,9 +33,11 @@ const MOST_ENTRIES: usize = 4608;
 const PATCHES_PER_IMAGE: usize = 256;
 
 impl Moments {
-    /// Whether the moments of `op` are taken: not where its patches are too long.
+    /// Whether the moments of `op` are taken: not where its patches are too long, or too many
+    /// groups have long ones.
     pub fn are_taken(op: &Op) -> bool {
-        extents(op).1 - 1 <= MOST_ENTRIES
+        let most = (MOST_ENTRIES + 1) * (MOST_ENTRIES + 1) * size_of::<f64>();
+        Self::own_bytes(op) <= most
     }
 
     /// Bytes of the own moments of `op`.

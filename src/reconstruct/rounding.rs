@@ -62,7 +62,10 @@ struct Problem {
 /// One row's codes in the order of its weights, its scale and its bias.
 type Row = (f32, Vec<i8>, f32);
 
-/// Codes, scales and bias of `bits` for a layer whose inputs have `moments`, which are numbers.
+/// Codes, scales and bias of `bits` for a layer whose inputs have `moments`.
+///
+/// # Panics
+/// When moments are infinite or no numbers.
 pub fn round(weight: &Tensor, bias: &[f32], bits: Bits, moments: &Moments) -> QuantizedLayer {
     let groups = moments.own.len();
     let (rows, len) = (weight.shape()[0], weight.row_len());
@@ -122,6 +125,7 @@ impl Form {
             }
             // Rounding has made `H` indefinite: damp until it is not. At a share of 1 it is its own
             // diagonal, which is positive.
+            assert!(share < 1.0, "moments are numbers");
             share = (0.5 + 0.5 * share).max(share + 1e-3).min(1.0);
         }
     }

@@ -54,7 +54,9 @@ fn main() -> ExitCode {
 fn unparsed(e: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if e.use_stderr() && json {
-        Failure::bad_input(e.to_string()).report_json();
+        let text = e.to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        Failure::bad_input(message).report_json();
     }
     e.exit()
 }

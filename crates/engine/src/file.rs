@@ -130,15 +130,16 @@ impl Program {
             sum.update(&bytes);
             Ok::<_, Error>(bytes)
         };
-        let description = tensor("program", Dtype::U8)?;
+        let text = tensor("program", Dtype::U8)?;
         let [reals, scales, biases] = [
             tensor("reals", Dtype::F32)?,
             tensor("scales", Dtype::F32)?,
             tensor("biases", Dtype::F32)?,
         ];
         let tables = tensor("tables", Dtype::U8)?;
-        let description = serde_json::from_slice(&description)
-            .map_err(|e| malformed("description", e.to_string()))?;
+        let description =
+            serde_json::from_slice(&text).map_err(|e| malformed("description", e.to_string()))?;
+        drop(text);
         let mut rest = Rest {
             reals: Floats(Bytes("reals", &reals)),
             scales: Floats(Bytes("scales", &scales)),

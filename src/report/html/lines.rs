@@ -13,7 +13,6 @@ pub(super) struct Line {
 }
 
 /// What stands behind the curves.
-#[derive(Default)]
 pub(super) struct Guides {
     /// Lines from the top down, each with what begins at its right.
     pub(super) begins: Vec<(f64, String)>,
@@ -54,7 +53,10 @@ pub(super) fn draw(
             @for (begin, name) in &guides.begins {
                 @let x = frame.x(x.at(*begin));
                 line.tick x1=(px(x)) x2=(px(x)) y1=(px(frame.top)) y2=(px(frame.bottom())) {}
-                text.tick x=(px(x + 4.0)) y=(px(frame.bottom() - 5.0)) { (name) }
+                @let late = x > frame.x(0.8);
+                text.tick x=(px(if late { x - 4.0 } else { x + 4.0 }))
+                    text-anchor=(if late { "end" } else { "start" })
+                    y=(px(frame.bottom() - 5.0)) { (name) (if late { " →" } else { "" }) }
             }
             @if let Some((level, name)) = &guides.level {
                 @let y = frame.y(y.at(*level));

@@ -16,7 +16,7 @@ pub(crate) struct Calibrating {
     /// Images to calibrate on, of the kinds that eval reads; labels are not needed
     #[arg(long, value_name = "DATA", value_hint = ValueHint::AnyPath)]
     pub(crate) calib: PathBuf,
-    /// Which part of the data: train, test or val [default: train, where there are parts]
+    /// Which part of it: train, test or val [default: train, where there are parts]
     #[arg(long, value_name = "PART", value_parser = Split::from_str)]
     pub(crate) split: Option<Split>,
     /// Calibration images, spread over the data

@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueHint};
@@ -36,6 +36,13 @@ pub(crate) struct Preprocessing {
     /// 3x224x224: imagenet). A Program carries the one that it was made with.
     #[arg(long, value_name = "PRESET|FILE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) preprocess: Option<String>,
+}
+
+impl Preprocessing {
+    /// What may be a file among it.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.preprocess.as_deref().map(Path::new)
+    }
 }
 
 /// How many threads.

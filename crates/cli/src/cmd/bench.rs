@@ -16,7 +16,7 @@ use crate::args::Bench;
 use crate::exit::Failure;
 use crate::images;
 use crate::leaving::{BesideFull, side_by_side};
-use crate::output::{Answer, put};
+use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::runner::Runner;
 use crate::table::{bytes, threads};
@@ -57,6 +57,7 @@ struct Json {
 
 pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> {
     let started = args.threads.start()?;
+    output::check_places(&[args.trace.as_deref()], &[&args.network])?;
     let (mut runner, file_bytes) = Runner::open(&args.network, started)?;
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = args.data.as_ref();

@@ -29,7 +29,9 @@ const CURVE: usize = 100;
 pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> {
     let threads = args.threads.start()?;
     // The Program may be written over itself.
-    let read: Vec<&Path> = args.beside.iter().map(PathBuf::as_path).collect();
+    let read = args.beside.iter().chain([&args.data]);
+    let read = read.map(PathBuf::as_path);
+    let read: Vec<&Path> = read.chain(args.preprocessing.file()).collect();
     output::check_places(&[args.output.as_deref(), args.report.as_deref()], &read)?;
     output::check_places(&[args.report.as_deref()], &[&args.network])?;
     let file = network::open(&args.network)?;

@@ -110,8 +110,10 @@ fn judges(
 /// Every file that is written has a place of its own; says so where none is.
 fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
     let tables = [&args.latency_table, &args.calibrating.sensitivity_table];
-    let read = tables.into_iter().chain([&args.plan]).flatten();
-    let read = read.map(PathBuf::as_path).chain([args.model.as_path()]);
+    let read = tables.into_iter().chain([&args.plan, &args.eval]).flatten();
+    let read = read.chain([&args.model, &args.calibrating.calib]);
+    let read = read.map(PathBuf::as_path);
+    let read = read.chain(args.calibrating.preprocessing.file());
     let written = [&args.output, &args.save_plan, &args.report].map(|p| p.as_deref());
     if written.iter().all(Option::is_none) {
         progress.note("nothing is written: -o NET.exbit keeps the Program");

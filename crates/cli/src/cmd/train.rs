@@ -87,10 +87,11 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let preprocess = images::for_model(&model, &args.model, asked, progress)?;
     let set = open_set(args, &model)?;
     let saved = run_file(&args.output);
-    output::check_places(
-        &[Some(&args.output), Some(&saved), args.report.as_deref()],
-        &inputs(args),
-    )?;
+    let written = [Some(args.output.as_path()), args.report.as_deref()];
+    output::check_places(&[&written[..], &[Some(&saved)]].concat(), &inputs(args))?;
+    // A run may go on from itself.
+    let from: Vec<&Path> = args.from.iter().map(PathBuf::as_path).collect();
+    output::check_places(&written, &from)?;
     let read = |path| teacher(path, threads, progress);
     let teacher = args.teacher.as_deref().map(read);
     let mut run = begin(
@@ -158,8 +159,8 @@ fn open_set(args: &Train, model: &Model) -> Result<DataSet, Failure> {
 /// The files that are read.
 fn inputs(args: &Train) -> Vec<&Path> {
     let named = [&args.recipe, &args.teacher].into_iter().flatten();
-    let named = named.map(PathBuf::as_path);
-    named.chain([args.model.as_path()]).collect()
+    let named = named.chain([&args.model, &args.data]).map(PathBuf::as_path);
+    named.chain(args.preprocessing.file()).collect()
 }
 
 /// The run of `output` lies beside it.
@@ -321,8 +322,9 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     }
     program.notes.push(("recipe".into(), recipe.to_toml()?));
     if let Some(path) = &args.teacher {
-        let note = ("teacher".into(), path.display().to_string());
-        program.notes.push(note);
+        // Where it lay is nobody's business.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        program.notes.push(("teacher".into(), name.into_owned()));
     }
     program.save(&args.output)?;
     Ok(left)

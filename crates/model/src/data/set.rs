@@ -212,8 +212,8 @@ impl DataSet {
     }
 
     /// Numbers the classes of class folders as a network of `outputs` classes does: by name, where
-    /// it carries `names` that are theirs, or in the order of their names, where there are as many
-    /// folders. Other kinds of data sets have numbers of their own.
+    /// it carries `names`, or in the order of their names, where it carries none and there are as
+    /// many folders. Other kinds of data sets have numbers of their own.
     ///
     /// # Errors
     /// `Mismatch` where neither is so: what answers mean would be a guess.
@@ -228,7 +228,7 @@ impl DataSet {
             self.classes = Some(names.to_vec());
             return Ok(());
         }
-        if folders.len() == outputs {
+        if names.is_empty() && folders.len() == outputs {
             return Ok(());
         }
         let known = match names.is_empty() {

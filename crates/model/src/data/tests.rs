@@ -170,6 +170,9 @@ fn class_folders_are_numbered_as_the_network_numbers_its_classes() {
             "{error}"
         );
     }
+    // As many as the network has, but called otherwise: their order would be a guess.
+    let others = ["ape", "dog"].map(str::to_owned);
+    assert!(open().number_classes(&others, 2).is_err());
     assert_eq!(open().without_labels().labels(), None);
 }
 

@@ -54,7 +54,7 @@ impl Draft {
         bounded(&shape)?;
         if !is_finite(&op) {
             return Err(malformed(
-                "a weight, scale or bias is infinite or no number; is the file whole?",
+                "a weight, scale or bias is infinite, no number, or made from the size of the batch",
             ));
         }
         let mut node = DraftNode {
@@ -162,7 +162,8 @@ impl Draft {
     }
 
     /// Which nodes turn an image of (N, H, W, C) into (N, C, H, W), where all that read the input
-    /// do: the image is taken as they give it then. `reads` counts the readers of each value.
+    /// do: the image is taken as they give it then. What has more than four channels last is no
+    /// image but features, and stays. `reads` counts the readers of each value.
     fn join_turns(&mut self, reads: &[usize]) -> Vec<bool> {
         let reader = |i: usize| reads[i + 1] > 0 && self.nodes[i].inputs.contains(&ValueId(0));
         let readers: Vec<usize> = (0..self.nodes.len()).filter(|&i| reader(i)).collect();
@@ -209,7 +210,7 @@ impl Draft {
     }
 }
 
-/// Whether the parameters of `op` are numbers. Bounds of a Clip or a padding may be infinite.
+/// Whether the parameters of `op` are numbers. Bounds of a Clip may be infinite.
 fn is_finite(op: &Op) -> bool {
     let all = |numbers: &[f32]| numbers.iter().all(|x| x.is_finite());
     match op {
@@ -315,6 +316,14 @@ mod tests {
             }
             draft.finish("m", "x", y).unwrap()
         };
+        let mut twice = Draft::new(vec![4, 5, 3]).unwrap();
+        let [a, b] = ["a", "b"].map(|name| twice.push(name, turn([2, 0, 1]), &[ValueId(0)]));
+        let sum = twice.push("sum", Op::Add, &[a.unwrap(), b.unwrap()]);
+        let dead = Op::Reshape { shape: vec![60] };
+        twice.push("dead", dead, &[ValueId(0)]).unwrap();
+        let twice = twice.finish("m", "x", sum.unwrap()).unwrap();
+        assert_eq!(twice.value(twice.input()).shape, [3, 4, 5]);
+        assert_eq!(twice.nodes()[0].inputs, [twice.input(); 2]);
         let absorbed = model([2, 0, 1], false);
         assert_eq!(absorbed.value(absorbed.input()).shape, [3, 4, 5]);
         assert_eq!(absorbed.nodes().len(), 1);

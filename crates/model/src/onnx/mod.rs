@@ -3,12 +3,11 @@
 //! [`open`] and [`read`] take a file as PyTorch, timm and the TensorFlow converters write it,
 //! opset 9 to 21, and give the [`Model`] that it means:
 //! - Its input is the first graph input without a stored tensor, `(N, C, H, W)` or `(N, F)`, where
-//!   N may be free. It has one output; several are an error, since dropping one would be silent.
+//!   N may be free; an image that the file takes as `(N, H, W, C)` and turns is `(N, C, H, W)`. It has one output; several are an error, since dropping one would be silent.
 //! - Only what the output needs is read. Arithmetic on shapes and constants is evaluated (`fold`),
 //!   with the size of the batch as an unknown; everything else becomes ops (`node`).
 //! - Detours are straightened where that gives the same numbers: a bias in a node of its own, Relu
-//!   before Clip, HardSwish spelled out, a Transpose that undoes another, padding of no extent, an
-//!   input of `(N, H, W, C)` that is turned to `(N, C, H, W)` at once.
+//!   before Clip, HardSwish spelled out, a Transpose that undoes another, padding of no extent.
 //!   Every n-th entry (Slice) is a MaxPool over single entries; padding of channels is a Pad of
 //!   the reshaped image.
 //! - Anything else is one error that names the node, what is wrong and what is supported.
