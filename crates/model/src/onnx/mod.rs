@@ -3,7 +3,8 @@
 //! [`open`] and [`read`] take a file as PyTorch, timm and the TensorFlow converters write it,
 //! opset 9 to 21, and give the [`Model`] that it means:
 //! - Its input is the first graph input without a stored tensor, `(N, C, H, W)` or `(N, F)`, where
-//!   N may be free; an image that the file takes as `(N, H, W, C)` and turns is `(N, C, H, W)`. It has one output; several are an error, since dropping one would be silent.
+//!   N may be free; an image that the file takes as `(N, H, W, C)` and turns is `(N, C, H, W)`. It
+//!   has one output; several are an error, since dropping one would be silent.
 //! - Only what the output needs is read. Arithmetic on shapes and constants is evaluated (`fold`),
 //!   with the size of the batch as an unknown; everything else becomes ops (`node`).
 //! - Detours are straightened where that gives the same numbers: a bias in a node of its own, Relu
