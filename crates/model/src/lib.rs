@@ -11,6 +11,7 @@ mod error;
 mod graph;
 pub mod onnx;
 mod op;
+mod parameters;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

@@ -248,14 +248,6 @@ impl Op {
         }
     }
 
-    /// The weight tensor, of the ops that have one (Conv, Linear): what gets a bit-width.
-    pub fn weight(&self) -> Option<&Tensor> {
-        if let Op::Conv(Conv { weight, .. }) | Op::Linear(Linear { weight, .. }) = self {
-            return Some(weight);
-        }
-        None
-    }
-
     /// The shape of the result on inputs of `shapes` (without the batch).
     ///
     /// # Errors

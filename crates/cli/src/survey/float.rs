@@ -91,25 +91,7 @@ fn follower_name(op: &Op) -> Option<&'static str> {
 }
 
 fn parameters(op: &Op) -> u64 {
-    let bias = |b: &Option<Vec<f32>>| b.as_ref().map_or(0, Vec::len);
-    let count = match op {
-        Op::Conv(conv) => conv.weight.len() + bias(&conv.bias),
-        Op::Linear(linear) => linear.weight.len() + bias(&linear.bias),
-        Op::BatchNorm(bn) => 4 * bn.gamma.len(),
-        Op::Affine(affine) => 2 * affine.scale.len(),
-        Op::Activation(_)
-        | Op::Add
-        | Op::Concat { .. }
-        | Op::Pad(_)
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::GlobalAvgPool
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::Softmax { .. }
-        | Op::FakeQuant(_) => 0,
-    };
-    count as u64
+    op.parameters().iter().map(|p| p.len() as u64).sum()
 }
 
 fn describe(op: &Op) -> String {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::{MAX_RANK, malformed, unsupported};
 use crate::tensor::element_count;
-use crate::{Affine, BatchNorm, Conv, Linear, Model, Op, Result, ValueId, Window};
+use crate::{Conv, Linear, Model, Op, Result, ValueId, Window};
 
 /// The most entries of one value of one image: 1 GiB of floats.
 const MAX_ENTRIES: usize = 1 << 28;
@@ -52,7 +52,7 @@ impl Draft {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
         let shape = op.output_shape(&shapes)?;
         bounded(&shape)?;
-        if !is_finite(&op) {
+        if !op.parameters().into_iter().flatten().all(|x| x.is_finite()) {
             return Err(malformed(
                 "a weight, scale or bias is infinite, no number, or made from the size of the batch",
             ));
@@ -207,35 +207,6 @@ impl Draft {
         }
         model.set_output(ids[output.0]);
         Ok(model)
-    }
-}
-
-/// Whether the parameters of `op` are numbers. Bounds of a Clip may be infinite.
-fn is_finite(op: &Op) -> bool {
-    let all = |numbers: &[f32]| numbers.iter().all(|x| x.is_finite());
-    match op {
-        Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) => {
-            all(weight.data()) && all(bias.as_deref().unwrap_or_default())
-        }
-        Op::BatchNorm(BatchNorm {
-            gamma,
-            beta,
-            mean,
-            var,
-            ..
-        }) => [gamma, beta, mean, var].into_iter().all(|v| all(v)),
-        Op::Affine(Affine { scale, shift }) => all(scale) && all(shift),
-        Op::Activation(_)
-        | Op::Add
-        | Op::Concat { .. }
-        | Op::Pad(_)
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::GlobalAvgPool
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::Softmax { .. }
-        | Op::FakeQuant(_) => true,
     }
 }
 
