@@ -170,3 +170,57 @@ fn bits_cost_what_the_formula_says_and_are_made_whole_below_the_target() {
     }
     assert!(learned > 20, "{learned}");
 }
+
+/// LSQ's steps go with `1 / sqrt(Qp)`: from three bits to two 3 to 1 for weights, 7 to 3 for
+/// activations that are never negative.
+#[test]
+fn steps_taken_over_are_stretched_to_the_bits_that_are_asked_for() {
+    let model = without_softmax(&networks::all()[0]).unwrap();
+    let graph = Graph::new(&model, true).unwrap();
+    let pixels = networks::pixels(&model, IMAGES, 5);
+    let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
+    let means = magnitudes(&model, &graph, &x, IMAGES);
+    let at = |bits| Parameters::new(&graph, Method::Lsq, Bits::new(bits).unwrap(), &means);
+    let (mut three, mut two) = (at(3), at(2));
+    let learned = three.all.iter_mut().filter(|p| p.what.is_quantizer());
+    for parameter in learned.filter(|p| !matches!(p.what, What::Bits(_) | What::SiteBits(_))) {
+        parameter.value.iter_mut().for_each(|step| *step *= 1.1);
+    }
+    two.adopt(&graph, |name, _| {
+        let found = three.all.iter().find(|p| p.name == name)?;
+        Some(found.value.clone())
+    });
+    let mut stretched = 0;
+    for (own, other) in two.all.iter().zip(&three.all) {
+        let times = match own.what {
+            What::Alpha(l) if !graph.layers[l].is_edge => 3.0f32.sqrt(),
+            What::SiteAlpha(s) if graph.sites[s].role == super::graph::Role::Layer => {
+                let [lo, hi] = if graph.sites[s].signed {
+                    [1.0, 3.0]
+                } else {
+                    [3.0, 7.0]
+                };
+                (hi / lo as f32).sqrt()
+            }
+            What::Alpha(_)
+            | What::SiteAlpha(_)
+            | What::Weight(_)
+            | What::Bias(_)
+            | What::Rounded(_)
+            | What::Beta(_)
+            | What::Bits(_)
+            | What::SiteBeta(_)
+            | What::SiteBits(_) => continue,
+        };
+        stretched += own.value.len();
+        let steps = own.value.iter().zip(&other.value);
+        assert!(
+            steps
+                .clone()
+                .all(|(a, b)| (a / b / times - 1.0).abs() < 1e-5),
+            "{}",
+            own.name
+        );
+    }
+    assert!(stretched > 0);
+}
