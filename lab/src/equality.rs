@@ -63,7 +63,7 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
         let what = format!("{isa} one by one and the batches");
         unequal(&what, first.len(), &logits)?;
     }
-    let len = case.model.value(case.model.input()).len();
+    let len = case.model.input_len();
     let (codes, differ) = codes_that_differ(&done, &simulator, &pixels[..STEPS * len])?;
     let what = format!("codes that differ, of {codes} at all steps of {STEPS} images");
     record.add(

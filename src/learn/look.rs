@@ -49,7 +49,7 @@ pub(crate) fn record(
 
 /// Held-out images that each answer has right, percent: the exits', then the output's.
 fn held_out(model: &Model, images: &Images) -> Vec<f64> {
-    let classes = model.value(model.output()).len();
+    let classes = model.output_len();
     let answers: Vec<ValueId> = model.answers().collect();
     let mut right = vec![0; answers.len()];
     for indices in images.held_out.chunks(BATCH) {

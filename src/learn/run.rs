@@ -79,7 +79,7 @@ impl Run {
         let model = without_softmax(model)?;
         let written = exbit_model::onnx::write(&model)?;
         let base = attach(&model, &recipe.exits.positions(), recipe.head, recipe.seed)?;
-        let classes = base.value(base.output()).len();
+        let classes = base.output_len();
         let mut read = |n| tell(Event::Read(n));
         check_input(&base, preprocess)?;
         let images = Images::read(set, preprocess, classes, recipe, &mut read)?;
@@ -93,7 +93,7 @@ impl Run {
             ));
         }
         if let Some(teacher) = &mut teacher {
-            teacher.prepare(base.value(base.input()).len(), classes)?;
+            teacher.prepare(base.input_len(), classes)?;
         }
         let input = images.grid();
         let mut graph = match recipe.method {
@@ -324,7 +324,7 @@ impl Run {
 
     /// A step on the images `indices`; gives the loss of guessing beside what was seen.
     fn step(&mut self, indices: &[usize], seed: u64, pace: Pace) -> Result<(Seen, f64)> {
-        let classes = self.base.value(self.base.output()).len();
+        let classes = self.base.output_len();
         let batch = self
             .images
             .batch(indices, Some((self.recipe.augment, seed)));

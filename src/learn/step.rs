@@ -55,7 +55,7 @@ pub(crate) fn step(
     pace: Pace,
 ) -> Seen {
     let model = &graph.model;
-    let classes = model.value(model.output()).len();
+    let classes = model.output_len();
     let tape = forward(model, lesson.x, lesson.labels.len(), Mode::Train);
     let mut seen = Seen::default();
     let mut seeds: Cotangent = Vec::new();

@@ -44,10 +44,7 @@ impl Teacher {
     /// `Mismatch` when it does not.
     pub(crate) fn prepare(&mut self, pixels: usize, classes: usize) -> Result<()> {
         let found = match &mut self.network {
-            TeacherNetwork::Float(model, _) => (
-                model.value(model.input()).len(),
-                model.value(model.output()).len(),
-            ),
+            TeacherNetwork::Float(model, _) => (model.input_len(), model.output_len()),
             TeacherNetwork::Integer(session) => {
                 session.set_policy(&Policy::Never)?;
                 (session.input_len(), session.answer_len())

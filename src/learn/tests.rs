@@ -200,7 +200,7 @@ fn steps_taken_over_are_stretched_to_the_bits_that_are_asked_for() {
                 } else {
                     [3.0, 7.0]
                 };
-                (hi / lo as f32).sqrt()
+                f32::sqrt(hi / lo)
             }
             What::Alpha(_)
             | What::SiteAlpha(_)

@@ -88,7 +88,7 @@ fn walk(
     sites: &[ValueId],
 ) -> (exbit_grad::Tape, exbit_grad::Gradients) {
     let model = &network.model;
-    let len = model.value(model.input()).len();
+    let len = model.input_len();
     let tape = forward(model, &batch.x[i * len..(i + 1) * len], 1, Mode::Eval);
     let seeds = [vec![(
         model.output(),

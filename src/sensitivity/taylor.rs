@@ -150,7 +150,7 @@ fn gradients(
     sites: &[ValueId],
 ) -> Pass {
     let model = &network.model;
-    let len = model.value(model.input()).len();
+    let len = model.input_len();
     let tape = forward(model, &batch.x[i * len..(i + 1) * len], 1, Mode::Eval);
     let cotangent = match metric {
         Metric::F1 | Metric::F2 => {

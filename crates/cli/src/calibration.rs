@@ -62,7 +62,7 @@ impl Material {
 
     /// What the images call the network's classes; nothing where they do not say.
     pub(crate) fn class_names(&self) -> Vec<String> {
-        let outputs = self.model.value(self.model.output()).len();
+        let outputs = self.model.output_len();
         let names = self.set.classes().filter(|names| names.len() == outputs);
         names.map(<[String]>::to_vec).unwrap_or_default()
     }
@@ -75,7 +75,7 @@ impl Material {
 
 /// `set`, with its classes only where they can be those of `model`: calibration needs none.
 fn of_classes(mut set: DataSet, model: &Model, progress: &Progress) -> DataSet {
-    let outputs = model.value(model.output()).len();
+    let outputs = model.output_len();
     if set.labels().is_none() {
         return set;
     }

@@ -23,7 +23,7 @@ impl Network {
     /// Numbers the classes of `set` as this network does.
     pub(crate) fn number_classes(&self, set: &mut DataSet) -> Result<(), Failure> {
         let (names, outputs) = match self {
-            Network::Float(model) => (&[][..], model.value(model.output()).len()),
+            Network::Float(model) => (&[][..], model.output_len()),
             Network::Integer(program) => {
                 let outputs = program.values[program.output].len();
                 (program.classes.as_slice(), outputs)

@@ -45,7 +45,7 @@ impl Runner {
     /// The number of classes: entries of one image's answer.
     pub(crate) fn classes(&self) -> usize {
         match self {
-            Runner::Float(model) => model.value(model.output()).len(),
+            Runner::Float(model) => model.output_len(),
             Runner::Integer(session) => session.answer_len(),
         }
     }
@@ -53,7 +53,7 @@ impl Runner {
     /// Entries of one image's input.
     pub(crate) fn input_len(&self) -> usize {
         match self {
-            Runner::Float(model) => model.value(model.input()).len(),
+            Runner::Float(model) => model.input_len(),
             Runner::Integer(session) => session.input_len(),
         }
     }

@@ -53,9 +53,9 @@ fn drawn() -> impl FnMut(&str, &[usize]) -> Vec<f32> {
 }
 
 fn measure(model: &Model, images: usize, mode: Mode) {
-    let classes = model.value(model.output()).len();
+    let classes = model.output_len();
     let mut draw = drawn();
-    let x = draw("x", &[images, model.value(model.input()).len() / 3, 3]);
+    let x = draw("x", &[images, model.input_len() / 3, 3]);
     let labels: Vec<usize> = (0..images).map(|i| i % classes).collect();
     let rate = |run: &dyn Fn()| {
         let time = |_| {

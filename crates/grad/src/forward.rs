@@ -37,7 +37,7 @@ pub fn forward(model: &Model, x: &[f32], images: usize, mode: Mode) -> Tape {
 }
 
 fn check_input(model: &Model, x: &[f32], images: usize) {
-    let len = model.value(model.input()).len();
+    let len = model.input_len();
     assert_eq!(x.len(), images * len, "{images} images of {len} entries");
     // `Model::push` numbers values so; the walks below split the list of values by it.
     let in_order = model
@@ -178,10 +178,7 @@ pub(crate) fn in_parallel<T: Send, R: Send>(
 /// When `x` is not `images` times the model's input.
 pub fn infer(model: &Model, x: &[f32], images: usize) -> Vec<f32> {
     check_input(model, x, images);
-    let (x_len, y_len) = (
-        model.value(model.input()).len(),
-        model.value(model.output()).len(),
-    );
+    let (x_len, y_len) = (model.input_len(), model.output_len());
     let sites: Vec<Site> = (0..model.nodes().len())
         .map(|i| Site::new(model, i, None))
         .collect();

@@ -58,7 +58,7 @@ fn slope(f: impl Fn(f64) -> f64) -> f64 {
 
 fn check(name: &str, model: &Model, mode: Mode) {
     let mut draw = Draw(name.len() as u64 + 1);
-    let x = draw.floats(IMAGES * model.value(model.input()).len(), 2.0);
+    let x = draw.floats(IMAGES * model.input_len(), 2.0);
     let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let at = parameters(model);
 
@@ -228,7 +228,7 @@ fn check_rounded(name: &str, mut model: Model) {
         let weight = conv.weight.data_mut();
         weight.copy_from_slice(&whole(weight.len()));
     }
-    let x = whole(IMAGES * model.value(model.input()).len());
+    let x = whole(IMAGES * model.input_len());
     let tape = forward(&model, &x, IMAGES, Mode::Eval);
     let seeds = [vec![(model.output(), whole(tape.output().len()))]];
     let found = [false, true].map(|rounded| {
@@ -270,7 +270,7 @@ fn batch_norms_on_running_and_on_batch_statistics() {
         check(&format!("running {shape:?}"), &model, Mode::Eval);
         check(&format!("batch {shape:?}"), &model, Mode::Train);
 
-        let x = draw.floats(IMAGES * model.value(model.input()).len(), 1.0);
+        let x = draw.floats(IMAGES * model.input_len(), 1.0);
         let tape = forward(&model, &x, IMAGES, Mode::Train);
         let (mean, var) = tape.batch_statistics(NodeId(0)).unwrap();
         let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();

@@ -83,7 +83,7 @@ fn flat(model: &Model, gradients: &Gradients) -> Vec<f32> {
 #[test]
 fn gradients_of_a_graph_are_its_slopes() {
     let (model, images) = (network(6), 3);
-    let x = Draw(5).floats(images * model.value(model.input()).len(), 1.5);
+    let x = Draw(5).floats(images * model.input_len(), 1.5);
     let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     for mode in [Mode::Eval, Mode::Train] {
         let tape = forward(&model, &x, images, mode);
@@ -135,7 +135,7 @@ fn gradients_of_a_graph_are_its_slopes() {
 fn rounded_factors_leave_gradients_where_they_point() {
     for images in [3, 40] {
         let model = network(9);
-        let x = Draw(5).floats(images * model.value(model.input()).len(), 1.5);
+        let x = Draw(5).floats(images * model.input_len(), 1.5);
         let tape = forward(&model, &x, images, Mode::Train);
         let losses = [seeds(&model, images, 2), seeds(&model, images, 3)];
         let found = [false, true].map(|rounded| {
@@ -165,7 +165,7 @@ fn rounded_factors_leave_gradients_where_they_point() {
 #[test]
 fn two_losses_in_one_walk_are_two_walks() {
     let (model, images) = (network(6), 20);
-    let x = Draw(6).floats(images * model.value(model.input()).len(), 1.5);
+    let x = Draw(6).floats(images * model.input_len(), 1.5);
     for mode in [Mode::Eval, Mode::Train] {
         let tape = forward(&model, &x, images, mode);
         let losses = [seeds(&model, images, 2), seeds(&model, images, 3)];
@@ -221,7 +221,7 @@ fn a_batch_is_the_sum_of_its_images() {
     // The larger images are more than a tile each, the smaller ones many to a tile.
     for (size, images) in [(6, 37), (130, 18)] {
         let model = network(size);
-        let len = model.value(model.input()).len();
+        let len = model.input_len();
         let x = Draw(8).floats(images * len, 1.5);
         let wanted = Wanted {
             parameters: true,
@@ -268,7 +268,7 @@ fn close(got: &[f32], expected: &[f64]) {
 #[test]
 fn bits_do_not_depend_on_threads() {
     let (model, images) = (network(6), 37);
-    let x = Draw(9).floats(images * model.value(model.input()).len(), 1.5);
+    let x = Draw(9).floats(images * model.input_len(), 1.5);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -296,7 +296,7 @@ fn bits_do_not_depend_on_threads() {
 fn inference_gives_the_values_of_the_tape() {
     for (size, images) in [(6, 37), (130, 3)] {
         let model = network(size);
-        let x = Draw(10).floats(images * model.value(model.input()).len(), 1.5);
+        let x = Draw(10).floats(images * model.input_len(), 1.5);
         let tape = forward(&model, &x, images, Mode::Eval);
         close(
             &infer(&model, &x, images),

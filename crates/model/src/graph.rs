@@ -123,6 +123,16 @@ impl Model {
         self.output
     }
 
+    /// Numbers of an image as the network reads it.
+    pub fn input_len(&self) -> usize {
+        self.value(self.input()).len()
+    }
+
+    /// Numbers that the network answers an image with: its classes.
+    pub fn output_len(&self) -> usize {
+        self.value(self.output()).len()
+    }
+
     /// Makes `value` the network's output.
     ///
     /// # Panics

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
     let plan = plan.map(|path| read_plan(path, &material.model, progress));
     let plan = plan.transpose()?;
     // That there are no such images is better known before the work.
-    let outputs = material.model.value(material.model.output()).len();
+    let outputs = material.model.output_len();
     let names = material.class_names();
     let test = args.eval.as_deref();
     let test = test.map(|path| judges(args, path, &names, outputs));

@@ -152,7 +152,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
 /// The images to learn from, their classes numbered as the network's.
 fn open_set(args: &Train, model: &Model) -> Result<DataSet, Failure> {
     let mut set = DataSet::open(&args.data, Split::Train)?;
-    set.number_classes(&[], model.value(model.output()).len())?;
+    set.number_classes(&[], model.output_len())?;
     Ok(set)
 }
 
