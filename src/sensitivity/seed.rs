@@ -13,12 +13,16 @@ pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
     exp.into_iter().map(|e| e / sum).collect()
 }
 
-/// `sqrt(p) * e - p <sqrt(p), e>` with `e` random signs: its mean square is the Fisher matrix of
-/// the softmax, `diag(p) - p p'`. Image `image` of a run always gets the same signs.
+/// What logits are divided by before their Fisher matrix is taken.
+const TEMPERATURE: f32 = 2.0;
+
+/// `sqrt(p) * e - p <sqrt(p), e>` with `p = softmax(logits / T)` and `e` random signs: its mean
+/// square is the Fisher matrix `diag(p) - p p'`. Image `image` of a run always gets the same signs.
 pub(super) fn fisher(logits: &[f32], seed: u64, image: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(image as u64);
-    let p = softmax(logits);
+    let cooled: Vec<f32> = logits.iter().map(|z| z / TEMPERATURE).collect();
+    let p = softmax(&cooled);
     let mut signs = 0u64;
     let root: Vec<f64> = p
         .iter()
@@ -56,7 +60,7 @@ mod tests {
     #[test]
     fn the_mean_square_of_the_seed_is_the_fisher_matrix() {
         let logits = [1.0, -0.5, 0.3, 2.0];
-        let p = softmax(&logits);
+        let p = softmax(&logits.map(|z| z / TEMPERATURE));
         let n = 20_000;
         let mut f = [[0.0; 4]; 4];
         for i in 0..n {
