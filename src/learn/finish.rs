@@ -15,7 +15,7 @@ use exbit_kernels::{Bits, Grid};
 use exbit_model::{Model, NodeId, Op, ValueId};
 
 use super::graph::{Graph, Role};
-use super::parameters::Parameters;
+use super::parameters::{Parameters, tensors};
 use super::pdq;
 use crate::prepare::{Network, prepare};
 use crate::quantized::{Quantized, QuantizedLayer};
@@ -42,7 +42,7 @@ pub(crate) fn finish(
     };
     for (l, layer) in graph.layers.iter().enumerate() {
         let id = named_node(&network, &layer.name)?;
-        let bias = bias(&network.model.node(id).op);
+        let bias = tensors(&network.model.node(id).op).1.to_vec();
         let found = weight(graph, parameters, l, &scales[&layer.name])?;
         let layer = QuantizedLayer {
             weight: found,
@@ -154,16 +154,6 @@ fn whole(name: &str, n: f32) -> Result<Bits> {
         let message = format!("{n} bits: they are not whole before the last phase");
         Error::new(ErrorKind::Mismatch, name, message)
     })
-}
-
-fn bias(op: &Op) -> Vec<f32> {
-    if let Op::Conv(c) = op {
-        return c.bias.clone().unwrap_or_default();
-    }
-    if let Op::Linear(l) = op {
-        return l.bias.clone().unwrap_or_default();
-    }
-    Vec::new()
 }
 
 fn named_node(network: &Network, name: &str) -> Result<NodeId> {

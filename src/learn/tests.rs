@@ -10,12 +10,12 @@ use exbit_grad::{Mode, forward};
 use exbit_kernels::{Bits, Grid};
 
 use super::finish::finish;
-use super::graph::Graph;
+use super::graph::{Graph, Role};
 use super::parameters::Parameters;
 use super::parameters::What;
 use super::penalty;
 use super::recipe::Method;
-use super::start::{magnitudes, set_input, without_softmax};
+use super::start::{Magnitude, magnitudes, set_input, without_softmax};
 use crate::{Simulator, lower};
 
 const IMAGES: usize = 12;
@@ -72,17 +72,23 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
     }
 }
 
-/// The graph of `model` with bits from 2.3 to 6.9, all different from their neighbours.
-fn searching(model: &exbit_model::Model) -> (Graph, Parameters) {
+/// The graph of `model`, and how large what its sites round is.
+fn begun(model: &exbit_model::Model) -> (Graph, Vec<Magnitude>) {
     let graph = Graph::new(model, true).unwrap();
     let pixels = networks::pixels(model, IMAGES, 5);
     let x = networks::preprocessed(model, &pixels, SCALE, SHIFT);
     let means = magnitudes(model, &graph, &x, IMAGES);
+    (graph, means)
+}
+
+/// The graph of `model` with bits from 2.3 to 6.9, all different from their neighbours.
+fn searching(model: &exbit_model::Model) -> (Graph, Parameters) {
+    let (graph, means) = begun(model);
     let mut parameters = Parameters::new(&graph, Method::Mcqueen, Bits::EIGHT, &means);
     for (i, parameter) in parameters.all.iter_mut().enumerate() {
         let is_free = match parameter.what {
             What::Bits(l) => !graph.layers[l].is_edge,
-            What::SiteBits(s) => graph.sites[s].role == super::graph::Role::Layer,
+            What::SiteBits(s) => graph.sites[s].role == Role::Layer,
             What::Weight(_)
             | What::Bias(_)
             | What::Rounded(_)
@@ -176,10 +182,7 @@ fn bits_cost_what_the_formula_says_and_are_made_whole_below_the_target() {
 #[test]
 fn steps_taken_over_are_stretched_to_the_bits_that_are_asked_for() {
     let model = without_softmax(&networks::all()[0]).unwrap();
-    let graph = Graph::new(&model, true).unwrap();
-    let pixels = networks::pixels(&model, IMAGES, 5);
-    let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
-    let means = magnitudes(&model, &graph, &x, IMAGES);
+    let (graph, means) = begun(&model);
     let at = |bits| Parameters::new(&graph, Method::Lsq, Bits::new(bits).unwrap(), &means);
     let (mut three, mut two) = (at(3), at(2));
     let learned = three.all.iter_mut().filter(|p| p.what.is_quantizer());
@@ -192,25 +195,20 @@ fn steps_taken_over_are_stretched_to_the_bits_that_are_asked_for() {
     });
     let mut stretched = 0;
     for (own, other) in two.all.iter().zip(&three.all) {
-        let times = match own.what {
-            What::Alpha(l) if !graph.layers[l].is_edge => 3.0f32.sqrt(),
-            What::SiteAlpha(s) if graph.sites[s].role == super::graph::Role::Layer => {
-                let [lo, hi] = if graph.sites[s].signed {
-                    [1.0, 3.0]
-                } else {
-                    [3.0, 7.0]
-                };
-                f32::sqrt(hi / lo)
-            }
-            What::Alpha(_)
-            | What::SiteAlpha(_)
-            | What::Weight(_)
-            | What::Bias(_)
-            | What::Rounded(_)
-            | What::Beta(_)
-            | What::Bits(_)
-            | What::SiteBeta(_)
-            | What::SiteBits(_) => continue,
+        let times = if let What::Alpha(l) = own.what
+            && !graph.layers[l].is_edge
+        {
+            3.0f32.sqrt()
+        } else if let What::SiteAlpha(s) = own.what
+            && graph.sites[s].role == Role::Layer
+        {
+            let [lo, hi] = match graph.sites[s].signed {
+                true => [1.0, 3.0],
+                false => [3.0, 7.0],
+            };
+            f32::sqrt(hi / lo)
+        } else {
+            continue;
         };
         stretched += own.value.len();
         let steps = own.value.iter().zip(&other.value);

@@ -12,7 +12,8 @@ impl Op {
         None
     }
 
-    /// Every number that the op carries: weights and biases, scales and shifts, running statistics.
+    /// Every number that the op carries: first weight and bias, gamma and beta, or scale and shift
+    /// (both or neither; a bias that is not there is empty), then running statistics.
     pub fn parameters(&self) -> Vec<&[f32]> {
         match self {
             Op::Conv(Conv { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) => {

@@ -49,19 +49,10 @@ impl Parameters {
 /// The weight and the bias of an op, gamma and beta of a BatchNorm; empty where there is none. A
 /// quantizer has parameters of its own.
 pub(crate) fn tensors(op: &Op) -> (&[f32], &[f32]) {
-    if let Op::Conv(c) = op {
-        return (c.weight.data(), c.bias.as_deref().unwrap_or_default());
+    match op.parameters()[..] {
+        [weight, bias, ..] => (weight, bias),
+        _ => (&[], &[]),
     }
-    if let Op::Linear(l) = op {
-        return (l.weight.data(), l.bias.as_deref().unwrap_or_default());
-    }
-    if let Op::BatchNorm(bn) = op {
-        return (&bn.gamma, &bn.beta);
-    }
-    if let Op::Affine(a) = op {
-        return (&a.scale, &a.shift);
-    }
-    (&[], &[])
 }
 
 fn tensors_mut(op: &mut Op) -> (&mut [f32], &mut [f32]) {
