@@ -7,7 +7,7 @@ use exbit::Simulator;
 use exbit::learn::{
     Augment, Epochs, Event, Exits, Head, Method, Position, Recipe, Run, attach, cuts,
 };
-use exbit_engine::{Bits, Input, Session};
+use exbit_engine::{Bits, Input, Program, Session};
 use exbit_grad::{Mode, forward};
 use exbit_model::data::{DataSet, Preprocess};
 use exbit_model::{
@@ -337,6 +337,66 @@ fn a_run_begins_with_what_another_one_learned() {
         .zip(stem(&next).data())
         .all(|(a, b)| (a - b).abs() < 0.1);
     assert!(near);
+}
+
+/// The float network is there for shapes and for how long weights are; codes, steps and what
+/// BatchNorms do come from the Program.
+#[test]
+fn a_run_begins_with_what_a_program_came_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.exbit");
+    let mut first = run(&recipe(Method::Mcqueen));
+    to_the_end(&mut first);
+    let program = first.program(input()).unwrap();
+    program.save(&path).unwrap();
+    let mut next = run(&Recipe {
+        target_bops: None,
+        epochs: Epochs {
+            warm: 0,
+            search: 0,
+            settle: 1,
+        },
+        ..recipe(Method::Mcqueen)
+    });
+    let before = next.program(input()).unwrap();
+    let (found, all) = next.adopt(&path).unwrap();
+    // The input's quantizer is that of the images.
+    assert_eq!(found, all - 3);
+    let after = next.program(input()).unwrap();
+    let (_, pixels) = images();
+    let answers = |program: &Program| {
+        let mut session = Session::new(program, 1).unwrap();
+        session.run_batch(&pixels, IMAGES).unwrap().to_vec()
+    };
+    let [expected, before, after] = [&program, &before, &after].map(answers);
+    let expected = &expected[..];
+    let far = |y: &[f32]| {
+        let pairs = y.iter().zip(expected);
+        pairs.filter(|(a, b)| (*a - *b).abs() > 1e-3).count()
+    };
+    assert!(
+        far(&after) <= expected.len() / 100,
+        "{} are far",
+        far(&after)
+    );
+    assert!(
+        far(&before) > expected.len() / 2,
+        "nothing was to be taken over"
+    );
+    // And it learns: statistics of batches are what gamma and beta were made for.
+    let loss = |run: &mut Run| {
+        to_the_end(run);
+        run.records().last().unwrap().loss.last().copied().unwrap()
+    };
+    let last = first
+        .records()
+        .last()
+        .unwrap()
+        .loss
+        .last()
+        .copied()
+        .unwrap();
+    assert!(loss(&mut next) < 1.5 * last);
 }
 
 /// Learned, the steps of eight bits drift until a few codes are left.

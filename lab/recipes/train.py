@@ -4,7 +4,7 @@
     lab/recipes/train.py NAME... [--record lab/records/trained.csv]
 
 NAME is a recipe of this folder without `.toml`, with `@SEED` behind it for another seed than the recipe's. What it begins with is
-in its first comments: `# method`, `# from` (the run of another recipe, trained first where it is absent). The teacher is ResNet-56
+in its first comments: `# method`, `# from` (another recipe: its run, or its Program in models/, or else it is trained first). The teacher is ResNet-56
 at eight bits. All of it goes on where it was interrupted; files lie in target/train.
 """
 import argparse
@@ -54,8 +54,7 @@ def train(name):
               "-o", TEACHER)
     output, more = OUT / f"{name}.exbit", []
     if base := told(text, "from"):
-        train(base)
-        more = ["--from", OUT / f"{base}.exbit.run"]
+        more = ["--from", begins_with(base)]
     # A run is of the commit that began it.
     began = OUT / f"{name}.commit"
     if not began.exists():
@@ -64,6 +63,15 @@ def train(name):
     exbit("train", SHARED / "models/resnet20_cifar10.onnx", "--method", told(text, "method"), "--data", CIFAR,
           "--teacher", TEACHER, "--recipe", OUT / f"{name}.toml", "--report", OUT / f"{name}.html", "-o", output, *more)
     return output
+
+
+def begins_with(base):
+    """The run of `base`; where it is gone, the Program that the project keeps of it; else it is trained."""
+    run, kept = OUT / f"{base}.exbit.run", ROOT / f"models/{base}.exbit"
+    if not run.exists() and kept.exists():
+        return kept
+    train(base)
+    return run
 
 
 def judge(name, program, policy):

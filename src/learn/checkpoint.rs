@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use exbit_engine::Program;
 use exbit_model::{Model, NodeId, Op};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
@@ -239,6 +240,29 @@ pub(crate) fn diverged(what: &str) -> String {
 pub struct Saved {
     pub(crate) header: Header,
     pub(crate) tensors: Tensors,
+}
+
+/// What a run may begin with.
+pub(crate) enum Source {
+    Run(Saved),
+    Program(Box<Program>),
+}
+
+/// Reads the run or the Program in the file `path`: both are safetensors, and a run says in its
+/// metadata that it is one.
+///
+/// # Errors
+/// `Io` when it cannot be read, `Malformed` when it is neither.
+pub(crate) fn open(path: &Path) -> Result<Source> {
+    let fail =
+        |e: std::io::Error| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string());
+    let bytes = std::fs::read(path).map_err(fail)?;
+    let metadata = SafeTensors::read_metadata(&bytes);
+    let tells = |(_, m): (usize, Metadata)| m.metadata().as_ref()?.get(HEADER).cloned();
+    Ok(match metadata.ok().and_then(tells) {
+        Some(_) => Source::Run(Saved::open(path)?),
+        None => Source::Program(Box::new(Program::load(path)?)),
+    })
 }
 
 impl Saved {

@@ -29,6 +29,7 @@ mod step;
 mod teacher;
 #[cfg(test)]
 mod tests;
+mod unfold;
 mod watch;
 
 pub use checkpoint::{Record, Saved};

@@ -8,7 +8,7 @@ use exbit_kernels::Grid;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, shuffled};
 
-use super::checkpoint::{self, Header, Origin, Record, Saved};
+use super::checkpoint::{self, Header, Origin, Record, Saved, Source};
 use super::exits::attach;
 use super::graph::Graph;
 use super::images::Images;
@@ -20,7 +20,7 @@ use super::start::{magnitudes, set_input, without_softmax};
 use super::step::{Lesson, Pace, Seen, step};
 use super::teacher::{Teacher, targets};
 use super::watch::Watch;
-use super::{finish, leave, look, penalty};
+use super::{finish, leave, look, penalty, unfold};
 use crate::exits::{Calibration, Outcome};
 use crate::prepare::Network;
 use crate::quantized::Quantized;
@@ -132,15 +132,33 @@ impl Run {
         })
     }
 
-    /// Takes over what the run in the file `path` learned, by name; gives how many parameters were
-    /// found and how many there are.
+    /// Takes over, by name, what the run in the file `path` learned, or what the Program there came
+    /// to; gives how many parameters were found and how many there are.
     ///
     /// # Errors
-    /// As reading the file.
+    /// As reading the file; `Unsupported` for a float run and a Program.
     pub fn adopt(&mut self, path: &Path) -> Result<(usize, usize)> {
-        let tensors = Saved::open(path)?.tensors;
-        let found = checkpoint::adopt(&mut self.graph, &mut self.parameters, &tensors);
+        let found = match checkpoint::open(path)? {
+            Source::Run(saved) => {
+                checkpoint::adopt(&mut self.graph, &mut self.parameters, &saved.tensors)
+            }
+            Source::Program(program) => self.adopt_program(&program)?,
+        };
         Ok((found, self.parameters.all.len()))
+    }
+
+    fn adopt_program(&mut self, program: &Program) -> Result<usize> {
+        if self.recipe.method == Method::Float {
+            let message = "a float run begins with weights; a Program has their codes alone";
+            return Err(Error::new(ErrorKind::Unsupported, "method", message));
+        }
+        let tensors = unfold::unfold(&self.base, &self.graph, program)?;
+        let (graph, parameters) = (&mut self.graph, &mut self.parameters);
+        let found = checkpoint::adopt(graph, parameters, &tensors);
+        let some = self.images.some(self.recipe.batch);
+        let x = self.images.batch(&some, None).x;
+        unfold::center(graph, parameters, &tensors, &x, some.len());
+        Ok(found)
     }
 
     /// Goes back to where the run in the file `path` stood. It may have been told another number of

@@ -4,8 +4,10 @@
 //! `(C, H, W)` to `[H, W, C]`, weights from `(Cout, Cin, kh, kw)` to `[Cout, kh, kw, Cin]`. This is
 //! the only room that knows both a Model and a Program.
 
+mod raise;
 mod shuffle;
 
+pub(crate) use raise::raise;
 pub(crate) use shuffle::permute;
 
 use exbit_engine::{self as engine, Exit, Format, Input, Program, Step, StepKind};

@@ -63,8 +63,10 @@ pub(crate) struct Train {
     /// says
     #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,
-    /// Begin with what another run learned: everything of the same name and size
-    #[arg(long, value_name = "NET.exbit.run", value_hint = ValueHint::FilePath)]
+    /// Begin with what another run learned: everything of the same name and size. From a Program that
+    /// one wrote come its codes, in the middle of which weights begin; a run has the weights
+    /// themselves
+    #[arg(long, value_name = "NET.exbit.run|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<PathBuf>,
     /// Where the Program goes (the float network as ONNX, with the method float)
     #[arg(short, long, value_name = "NET.exbit", value_hint = ValueHint::FilePath)]

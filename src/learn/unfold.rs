@@ -1,0 +1,222 @@
+//! From a trained Program back to a network in training: the inverse of `finish`, as far as there is
+//! one. A Program has codes where training had weights, and one scale and shift for each channel:
+//!
+//! ```text
+//! weight = alpha code             |weight| of a row as in the float network, which sets alpha
+//! BatchNorm(acc) = s acc + t      s = scale / alpha, t = bias
+//! ```
+//!
+//! Where no normalisation follows, alpha is the scale. What a normalisation had seen is not in a
+//! Program: [`center`] measures it on a batch, and gamma and beta follow so that the network stays
+//! what it is. So training goes on from the answers of the Program, not from the unrounded weights
+//! that led to them: each begins in the middle of its code.
+
+use exbit_engine::Program;
+use exbit_grad::{Mode, forward};
+use exbit_model::{BatchNorm, Model, NodeId, Op};
+
+use super::checkpoint::Tensors;
+use super::graph::{Graph, Role};
+use super::parameters::Parameters;
+use super::pdq;
+use crate::Result;
+use crate::lower::raise;
+use crate::prepare::{Network, prepare};
+use crate::quantized::QuantizedLayer;
+
+/// What `program`, which came from a run on `base`, has of the tensors of a run of `graph`, by name.
+///
+/// # Errors
+/// `Unsupported` as [`Graph::new`].
+pub(crate) fn unfold(base: &Model, graph: &Graph, program: &Program) -> Result<Tensors> {
+    let network = prepare(&Graph::new(base, false)?.model)?;
+    let numbers = raise(&network, program);
+    let mut tensors = Tensors::new();
+    for (i, node) in base.nodes().iter().enumerate() {
+        let Some(layer) = named(&network, &node.name).and_then(|id| numbers.layers.get(&id)) else {
+            continue;
+        };
+        match &node.op {
+            Op::Conv(_) | Op::Linear(_) => {
+                unfold_layer(base, &network, NodeId(i), layer, &mut tensors);
+            }
+            // One code a channel.
+            Op::BatchNorm(_) | Op::Affine(_) => {
+                let pairs = layer.weight.codes.iter().zip(&layer.weight.scale);
+                let scale = pairs
+                    .map(|(&code, &scale)| f32::from(code) * scale)
+                    .collect();
+                set_norm(base, NodeId(i), scale, layer.bias.clone(), &mut tensors);
+            }
+            Op::Activation(_)
+            | Op::Add
+            | Op::Concat { .. }
+            | Op::Pad(_)
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::GlobalAvgPool
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Softmax { .. }
+            | Op::FakeQuant(_) => {}
+        }
+    }
+    for site in graph.sites.iter().filter(|s| s.role != Role::Input) {
+        let value = named(&network, &site.name).map(|id| network.model.node(id).output);
+        let grid = value.and_then(|v| numbers.grids.get(&v));
+        let n = |g: &exbit_kernels::Grid| f32::from(g.bits.get());
+        let fits = |g: &&exbit_kernels::Grid| f32::from(g.zero) == -pdq::ends(n(g), site.signed).0;
+        if let Some(grid) = grid.filter(fits) {
+            set_quantizer(&site.name, vec![grid.scale], n(grid), &mut tensors);
+        }
+    }
+    Ok(tensors)
+}
+
+fn named(network: &Network, name: &str) -> Option<NodeId> {
+    let at = network.model.nodes().iter().position(|n| n.name == name);
+    at.map(NodeId)
+}
+
+fn unfold_layer(
+    base: &Model,
+    network: &Network,
+    id: NodeId,
+    layer: &QuantizedLayer,
+    tensors: &mut Tensors,
+) {
+    let node = base.node(id);
+    let Some(float) = node.op.weight() else {
+        return;
+    };
+    let norms = norms(base, network, id);
+    let QuantizedLayer { weight, bias } = layer;
+    let (mut alphas, mut scales, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let rows = weight
+        .codes
+        .chunks_exact(float.row_len())
+        .zip(&weight.scale);
+    for (c, (codes, &scale)) in rows.enumerate() {
+        let length = |sum: f32| sum.sqrt();
+        let own = length(codes.iter().map(|&q| f32::from(q).powi(2)).sum());
+        let alpha = match norms.is_empty() {
+            true => scale.abs(),
+            false => length(float.row(c).iter().map(|w| w * w).sum()) / own,
+        };
+        let alpha = if alpha.is_normal() {
+            alpha
+        } else {
+            scale.abs()
+        };
+        let one = if norms.is_empty() { scale } else { alpha };
+        values.extend(codes.iter().map(|&q| f32::from(q) * one));
+        scales.push(scale / alpha);
+        alphas.push(alpha);
+    }
+    tensors.insert(format!("{}.weight", node.name), values);
+    set_quantizer(&node.name, alphas, f32::from(weight.bits.get()), tensors);
+    let Some((&first, others)) = norms.split_first() else {
+        tensors.insert(format!("{}.bias", node.name), bias.clone());
+        return;
+    };
+    tensors.insert(format!("{}.bias", node.name), vec![0.0; bias.len()]);
+    set_norm(base, first, scales, bias.clone(), tensors);
+    for &id in others {
+        set_norm(
+            base,
+            id,
+            vec![1.0; bias.len()],
+            vec![0.0; bias.len()],
+            tensors,
+        );
+    }
+}
+
+/// The normalisations behind layer `id` that folding takes into it, in order.
+fn norms(base: &Model, network: &Network, id: NodeId) -> Vec<NodeId> {
+    let (mut found, mut value) = (Vec::new(), base.node(id).output);
+    while let [reader] = base.consumers(value)[..] {
+        let node = base.node(reader);
+        let is_norm = matches!(node.op, Op::BatchNorm(_) | Op::Affine(_));
+        if !is_norm || named(network, &node.name).is_some() {
+            break;
+        }
+        found.push(reader);
+        value = node.output;
+    }
+    found
+}
+
+fn set_quantizer(name: &str, steps: Vec<f32>, n: f32, tensors: &mut Tensors) {
+    tensors.insert(format!("{name}.beta"), steps.clone());
+    tensors.insert(format!("{name}.alpha"), steps);
+    tensors.insert(format!("{name}.n"), vec![n]);
+}
+
+/// Makes normalisation `id` the map `s x + t`.
+fn set_norm(base: &Model, id: NodeId, s: Vec<f32>, t: Vec<f32>, tensors: &mut Tensors) {
+    let node = base.node(id);
+    if let Op::BatchNorm(bn) = &node.op {
+        tensors.insert(format!("{}.mean", node.name), vec![0.0; s.len()]);
+        tensors.insert(format!("{}.var", node.name), vec![1.0 - bn.eps; s.len()]);
+    }
+    tensors.insert(format!("{}.weight", node.name), s);
+    tensors.insert(format!("{}.bias", node.name), t);
+}
+
+/// Gives every normalisation of which `tensors` has statistics those of the batch `x`; gamma and
+/// beta follow, so that the network answers as before.
+pub(crate) fn center(
+    graph: &mut Graph,
+    parameters: &mut Parameters,
+    tensors: &Tensors,
+    x: &[f32],
+    images: usize,
+) {
+    let tape = forward(&graph.model, x, images, Mode::Eval);
+    for i in 0..graph.model.nodes().len() {
+        let node = graph.model.node(NodeId(i)).clone();
+        let Op::BatchNorm(bn) = &node.op else {
+            continue;
+        };
+        if !tensors.contains_key(&format!("{}.mean", node.name)) {
+            continue;
+        }
+        let seen = tape.value(node.inputs[0]);
+        let (mean, var) = moments(seen, images, bn.mean.len());
+        let moved = centered(bn, mean, var);
+        for (part, value) in [("weight", &moved.gamma), ("bias", &moved.beta)] {
+            let name = format!("{}.{part}", node.name);
+            if let Some(own) = parameters.all.iter_mut().find(|p| p.name == name) {
+                own.value.clone_from(value);
+            }
+        }
+        *graph.model.op_mut(NodeId(i)) = Op::BatchNorm(moved);
+    }
+}
+
+/// `bn` with other statistics, the same map.
+fn centered(bn: &BatchNorm, mean: Vec<f32>, var: Vec<f32>) -> BatchNorm {
+    let mut out = bn.clone();
+    for c in 0..mean.len() {
+        let s = bn.gamma[c] / (bn.var[c] + bn.eps).sqrt();
+        out.gamma[c] = s * (var[c] + bn.eps).sqrt();
+        out.beta[c] = bn.beta[c] + s * (mean[c] - bn.mean[c]);
+    }
+    (out.mean, out.var) = (mean, var);
+    out
+}
+
+/// Mean and variance of each channel of `images` images.
+fn moments(x: &[f32], images: usize, channels: usize) -> (Vec<f32>, Vec<f32>) {
+    let positions = x.len() / (images * channels).max(1);
+    let of = |c: usize| {
+        let planes = x.chunks_exact(positions).skip(c).step_by(channels);
+        let all = planes.flatten().map(|&x| f64::from(x));
+        let n = (images * positions) as f64;
+        let mean = all.clone().sum::<f64>() / n;
+        let var = all.map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        (mean as f32, var as f32)
+    };
+    (0..channels).map(of).unzip()
+}
