@@ -96,6 +96,9 @@ pub(crate) struct Job<'a, L, W> {
     pub(crate) runs: &'a [usize],
     /// The length of a run, in steps.
     pub(crate) steps: usize,
+    /// How far apart the codes of pixels beside each other lie, where their windows of three columns
+    /// share codes: a run is three times as long.
+    pub(crate) shared: Option<usize>,
     /// One panel.
     pub(crate) weights: &'a [W],
     /// Where the sums begin, one per channel of the panel; says how many blocks there are.

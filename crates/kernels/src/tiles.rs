@@ -37,6 +37,8 @@ pub(crate) struct Packed<M: Micro> {
     runs: Vec<usize>,
     /// The length of a run, in steps.
     steps: usize,
+    /// As [`Job::shared`].
+    shared: Option<usize>,
     /// Where the pixels of one copy's outputs begin.
     pixels: Vec<u32>,
     panels: Vec<Panel>,
@@ -104,6 +106,7 @@ impl<M: Micro> Packed<M> {
             lines,
             runs,
             steps,
+            shared: shared(&shape, M::Lane::CODES * M::DEPTH),
             pixels: pixels(&shape, &lines, M::Lane::CODES),
             panels,
             weights,
@@ -133,6 +136,7 @@ impl<M: Micro> Packed<M> {
             pixels: &self.pixels[made.pixels.start - made.first..made.pixels.end - made.first],
             runs: &self.runs,
             steps: self.steps,
+            shared: self.shared,
             weights: &self.weights[panel.weights..][..weights],
             start: &self.start[constants.clone()],
         };
@@ -297,6 +301,15 @@ fn runs(shape: &ConvShape, line: usize, codes: usize) -> (Vec<usize>, usize) {
     let place = |ky: usize, kx: usize| ky * down * line + kx * right * channels / codes;
     let places = (0..kh).flat_map(|ky| (0..kw).map(move |kx| place(ky, kx)));
     (places.collect(), channels / shape.groups)
+}
+
+/// How far apart pixels beside each other begin, where their windows share codes and a run is three
+/// such distances; a distance is whole steps, of `depth` codes.
+fn shared(shape: &ConvShape, depth: usize) -> Option<usize> {
+    let ([_, kw], channels) = (shape.window.kernel, shape.input[2]);
+    let beside = shape.window.stride[1] == 1 && shape.window.dilation[1] == 1;
+    let is_whole = shape.groups == 1 && channels % depth == 0;
+    (kw == 3 && beside && is_whole).then_some(channels)
 }
 
 /// The panels of all groups, with runs of `steps` in all.

@@ -256,6 +256,35 @@ fn convolutions_of_any_shape_equal_the_definition() {
     }
 }
 
+/// Lines long enough that neighbouring pixels share what they read, few channels of them; whole
+/// pixels of one and two blocks, whose codes are stored some pixels at a time.
+#[test]
+fn long_lines_of_few_channels_equal_the_definition() {
+    let (mut random, mut scratch) = (Random(4), Scratch::default());
+    for width in [15, 16, 18, 37] {
+        for (channels, out) in [(4, 16), (16, 16), (16, 11), (32, 32), (36, 70)] {
+            for bits in [4, 8] {
+                let [input, residual, output] = [0.02, 0.03, 0.5].map(|s| random.grid(s));
+                let case = Case {
+                    shape: ConvShape {
+                        input: [4, width, channels],
+                        output: [4, width, out],
+                        window: Window::square(3, 1, 1),
+                        groups: 1,
+                    },
+                    input,
+                    bits: Bits::new(bits).expect("1 to 8 bits"),
+                    residual: random.of(&[None, Some(residual)]),
+                    activation: Activation::RELU,
+                    output: Some(output),
+                    extreme: false,
+                };
+                check(&case, &mut random, &mut scratch);
+            }
+        }
+    }
+}
+
 #[test]
 fn deep_sums_of_extreme_codes_equal_the_definition() {
     let (mut random, mut scratch) = (Random(2), Scratch::default());

@@ -7,8 +7,10 @@
 
 use std::arch::x86_64::*;
 
+use super::clip512::{load, put};
+use super::shared512;
 use crate::every;
-use crate::micro::{BLOCK, ClipOut, Job, Micro, Out, bytes_by_fours, put_four, weights_as_bytes};
+use crate::micro::{BLOCK, Job, Micro, Out, bytes_by_fours, put_four, weights_as_bytes};
 
 /// The proof that this CPU has AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,7 @@ impl Micro for Nibbles {
 }
 
 /// Bytes of a step: a vector for each block, or for two.
-const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
+pub(super) const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
     64 * if NIBBLES { blocks.div_ceil(2) } else { blocks }
 }
 
@@ -158,10 +160,11 @@ fn multiply<const NIBBLES: bool>(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
     job.check(4, step_len::<NIBBLES>(blocks));
     // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
     // each has a pointer of its own; more than eight sums hide the latency of an addition.
-    match blocks {
-        1 => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
-        2 => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
-        3 => tiles::<9, 5, 2, 3, NIBBLES>(job, out),
+    match (blocks, job.shared) {
+        (1, Some(pitch)) => shared512::tiles::<NIBBLES>(job, pitch, out),
+        (1, None) => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
+        (2, _) => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
+        (3, _) => tiles::<9, 5, 2, 3, NIBBLES>(job, out),
         _ => tiles::<6, 3, 1, 4, NIBBLES>(job, out),
     }
 }
@@ -185,24 +188,47 @@ fn tiles<const R: usize, const S: usize, const T: usize, const B: usize, const N
     }
 }
 
-/// Writes the `sums` of pixels from `first` on.
+/// Where the sums of a panel begin.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) fn put<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut Out<'_>) {
-    match out {
-        Out::Sums(out) => {
-            let (vectors, _) = out.as_chunks_mut::<BLOCK>();
-            for (&sum, vector) in sums.as_flattened().iter().zip(&mut vectors[first * B..]) {
-                store(vector, sum);
-            }
-        }
-        Out::Codes(out) => clip(sums, first, out),
+pub(super) fn begin<const B: usize, const NIBBLES: bool>(job: &Job<'_, u8, i8>) -> [__m512i; B] {
+    let (start, _) = job.start.as_chunks::<BLOCK>();
+    std::array::from_fn(|b| match NIBBLES {
+        true => _mm512_slli_epi32::<4>(load(&start[b])),
+        false => load(&start[b]),
+    })
+}
+
+/// What sums of weights 16 times too large are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn end<const B: usize, const NIBBLES: bool>(sums: &mut [[__m512i; B]]) {
+    if NIBBLES {
+        let sums = sums.as_flattened_mut().iter_mut();
+        sums.for_each(|sum| *sum = _mm512_srai_epi32::<4>(*sum));
     }
 }
 
+/// The weights of a step.
+///
+/// # Safety
+/// A whole step lies at `step`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
+pub(super) unsafe fn vectors<const B: usize, const NIBBLES: bool>(step: *const i8) -> [__m512i; B] {
+    // SAFETY: it has a vector for each block, or for two.
+    let load = |v: usize| unsafe { _mm512_loadu_si512(step.add(64 * v).cast()) };
+    std::array::from_fn(|b| match (NIBBLES, b % 2) {
+        (false, _) => load(b),
+        (true, 0) => upper(_mm512_slli_epi16::<4>(load(b / 2))),
+        (true, _) => upper(load(b / 2)),
+    })
+}
+
+/// The sums of `R` pixels from `first` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
     job: &Job<'_, u8, i8>,
     first: usize,
 ) -> [[__m512i; B]; R] {
@@ -210,27 +236,16 @@ fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
         runs,
         steps,
         weights,
-        start,
         ..
     } = *job;
-    let (start, _) = start.as_chunks::<BLOCK>();
-    let begin: [__m512i; B] = std::array::from_fn(|b| match NIBBLES {
-        true => _mm512_slli_epi32::<4>(load(&start[b])),
-        false => load(&start[b]),
-    });
-    let mut sums = [begin; R];
+    let mut sums = [begin::<B, NIBBLES>(job); R];
     let len = step_len::<NIBBLES>(B);
     let pixels: [*const u8; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
     let step = |sums: &mut [[__m512i; B]; R], at: usize, weights: *const i8| {
         // SAFETY: for each run `len * steps` weights are read, and `4 * steps` codes from where it
         // begins in each pixel: `Job::check` has shown that they lie in their slices.
-        let load = |v: usize| unsafe { _mm512_loadu_si512(weights.add(64 * v).cast()) };
-        let w: [__m512i; B] = std::array::from_fn(|b| match (NIBBLES, b % 2) {
-            (false, _) => load(b),
-            (true, 0) => upper(_mm512_slli_epi16::<4>(load(b / 2))),
-            (true, _) => upper(load(b / 2)),
-        });
+        let w = unsafe { vectors::<B, NIBBLES>(weights) };
         for (sums, pixel) in sums.iter_mut().zip(pixels) {
             // SAFETY: as above.
             let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
@@ -256,10 +271,7 @@ fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
             weights = weights.wrapping_add(len);
         }
     }
-    if NIBBLES {
-        let sums = sums.as_flattened_mut().iter_mut();
-        sums.for_each(|sum| *sum = _mm512_srai_epi32::<4>(*sum));
-    }
+    end::<B, NIBBLES>(&mut sums);
     sums
 }
 
@@ -268,112 +280,4 @@ fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
 #[target_feature(enable = "avx512f")]
 fn upper(bytes: __m512i) -> __m512i {
     _mm512_and_si512(bytes, _mm512_set1_epi8(0xf0_u8 as i8))
-}
-
-/// The codes of rows of sums: `Finish::Clip` of the epilogue, operation by operation, but that
-/// codes are clipped after rounding, which is the same for whole ends and sums within `i32`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn clip<const B: usize>(sums: &[[__m512i; B]], first: usize, out: &mut ClipOut<'_>) {
-    let (m, b) = (out.m.as_chunks().0, out.b.as_chunks().0);
-    let m: [__m512; B] = std::array::from_fn(|block| load_ps(&m[block]));
-    let b: [__m512; B] = std::array::from_fn(|block| load_ps(&b[block]));
-    let mask = u64::MAX >> (64 - out.channels);
-    let (lo, hi) = (
-        _mm512_set1_epi8(out.lo as u8 as i8),
-        _mm512_set1_epi8(out.hi as u8 as i8),
-    );
-    let channels = out.channels;
-    let whole = |sum: __m512i, block: usize, residual: Option<(f32, &[u8])>| {
-        let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), m[block]);
-        let mut t = _mm512_add_ps(t, b[block]);
-        if let Some((m_r, residual)) = residual {
-            let codes = residual.get(block * BLOCK..).unwrap_or_default();
-            let r = load_codes(codes, (mask >> (block * BLOCK)) as __mmask16);
-            let r = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(r));
-            t = _mm512_add_ps(t, _mm512_mul_ps(r, _mm512_set1_ps(m_r)));
-        }
-        round(t)
-    };
-    // The last row first: where codes are written over a residual, its load would wait for the
-    // masked store of the row before, which reaches into it.
-    for (row, sums) in (first..first + sums.len()).zip(sums).rev() {
-        let at = row * out.stride..row * out.stride + channels;
-        let residual = out.m_r.map(|m_r| {
-            let codes = out.residual.unwrap_or(out.codes);
-            (m_r, &codes[at.clone()])
-        });
-        let mut codes = [_mm512_setzero_si512(); 4];
-        for (block, (codes, &sum)) in codes.iter_mut().zip(sums).enumerate() {
-            *codes = whole(sum, block, residual);
-        }
-        let packed = _mm512_max_epu8(_mm512_min_epu8(pack(codes), hi), lo);
-        store_codes(&mut out.codes[at], mask, packed);
-    }
-}
-
-/// Whole numbers, half to even.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn round(t: __m512) -> __m512i {
-    _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(t)
-}
-
-/// Four vectors of 32 bits as one of 8, saturating.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn pack(v: [__m512i; 4]) -> __m512i {
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_permutexvar_epi32(order, pack_lanes(v))
-}
-
-/// The same, each 128-bit lane for itself: lane `l` has entries `4 l..4 l + 4` of each vector.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn pack_lanes(v: [__m512i; 4]) -> __m512i {
-    let (low, high) = (
-        _mm512_packs_epi32(v[0], v[1]),
-        _mm512_packs_epi32(v[2], v[3]),
-    );
-    _mm512_packus_epi16(low, high)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load(lanes: &[i32; 16]) -> __m512i {
-    // SAFETY: the array is 64 readable bytes.
-    unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load_ps(lanes: &[f32; 16]) -> __m512 {
-    // SAFETY: the array is 64 readable bytes.
-    unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn store(lanes: &mut [i32; 16], value: __m512i) {
-    // SAFETY: the array is 64 writable bytes.
-    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), value) }
-}
-
-/// Up to 16 codes, one for each bit of `mask`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn load_codes(codes: &[u8], mask: __mmask16) -> __m128i {
-    debug_assert!(mask.count_ones() as usize <= codes.len());
-    // SAFETY: lanes outside the mask are not read, and its bits are no more than there are codes.
-    unsafe { _mm_maskz_loadu_epi8(mask, codes.as_ptr().cast()) }
-}
-
-/// Up to 64 codes, one for each bit of `mask`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn store_codes(codes: &mut [u8], mask: __mmask64, value: __m512i) {
-    debug_assert!(mask.count_ones() as usize <= codes.len());
-    // SAFETY: lanes outside the mask are not written, and its bits are no more than there are
-    // codes.
-    unsafe { _mm512_mask_storeu_epi8(codes.as_mut_ptr().cast(), mask, value) }
 }

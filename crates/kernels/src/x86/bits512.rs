@@ -7,7 +7,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512vnni::{Avx512Vnni, load, put};
+use super::avx512vnni::Avx512Vnni;
+use super::clip512::{load, put};
 use crate::micro::{BLOCK, Job, Micro, Out};
 use crate::{ConvShape, every};
 

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512vnni::{Avx512Vnni, load, load_ps, pack_lanes, round, store, store_codes};
+use super::avx512vnni::Avx512Vnni;
+use super::clip512::{load, load_ps, pack_lanes, round, store, store_codes};
 use crate::depthwise::{Channels, ClipOut, Columns, Strip};
 
 /// Channels of a block.

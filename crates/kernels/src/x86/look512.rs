@@ -6,7 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512vnni::{Avx512Vnni, load, put};
+use super::avx512vnni::Avx512Vnni;
+use super::clip512::{load, put};
 use crate::lookup::{Look, Planes, Sums, chosen};
 use crate::micro::{BLOCK, Job, Micro, Out};
 

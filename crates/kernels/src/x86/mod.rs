@@ -9,11 +9,13 @@ mod avx2;
 mod avx512vnni;
 mod avxvnni;
 mod bits512;
+mod clip512;
 mod dense2;
 mod depthwise2;
 mod depthwise512;
 mod look2;
 mod look512;
+mod shared512;
 mod table;
 
 pub(crate) use avx2::Avx2;
