@@ -12,7 +12,7 @@ use crate::isa::Level;
 use crate::lookup::Look;
 use crate::lookup::Sums;
 #[cfg(target_arch = "x86_64")]
-use crate::micro::Micro;
+use crate::micro::{BLOCK, Micro};
 #[cfg(target_arch = "x86_64")]
 use crate::tiles::Packed;
 #[cfg(target_arch = "x86_64")]
@@ -250,8 +250,10 @@ impl Draft<'_> {
         let ones = Ones::new(token, shape, levels, weights).map(|ones| self.dense(ones));
         let look = Look::new(token, Avx512Vnni::DEPTH, shape, levels, weights);
         let look = look.map(|look| self.dense(look));
-        // Half of the memory, and no slower.
-        let dense = match token.nibbles(levels, weights, shape.depth()) {
+        // Half of the memory and no slower, but that of a single block a half would be empty.
+        let blocks = (shape.output[2] / shape.groups).div_ceil(BLOCK);
+        let nibbles = token.nibbles(levels, weights, shape.depth());
+        let dense = match nibbles.filter(|_| blocks > 1) {
             Some(nibbles) => self.dense(nibbles),
             None => self.dense(token),
         };

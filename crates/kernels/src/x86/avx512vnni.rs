@@ -150,7 +150,7 @@ impl Micro for Nibbles {
 }
 
 /// Bytes of a step: a vector for each block, or for two.
-pub(super) const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
+const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
     64 * if NIBBLES { blocks.div_ceil(2) } else { blocks }
 }
 
@@ -161,8 +161,8 @@ fn multiply<const NIBBLES: bool>(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
     // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
     // each has a pointer of its own; more than eight sums hide the latency of an addition.
     match (blocks, job.shared) {
-        (1, Some(pitch)) => shared512::tiles::<NIBBLES>(job, pitch, out),
-        (1, None) => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
+        (1, Some(pitch)) if !NIBBLES => shared512::tiles(job, pitch, out),
+        (1, _) => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
         (2, _) => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
         (3, _) => tiles::<9, 5, 2, 3, NIBBLES>(job, out),
         _ => tiles::<6, 3, 1, 4, NIBBLES>(job, out),
@@ -188,43 +188,6 @@ fn tiles<const R: usize, const S: usize, const T: usize, const B: usize, const N
     }
 }
 
-/// Where the sums of a panel begin.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) fn begin<const B: usize, const NIBBLES: bool>(job: &Job<'_, u8, i8>) -> [__m512i; B] {
-    let (start, _) = job.start.as_chunks::<BLOCK>();
-    std::array::from_fn(|b| match NIBBLES {
-        true => _mm512_slli_epi32::<4>(load(&start[b])),
-        false => load(&start[b]),
-    })
-}
-
-/// What sums of weights 16 times too large are.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) fn end<const B: usize, const NIBBLES: bool>(sums: &mut [[__m512i; B]]) {
-    if NIBBLES {
-        let sums = sums.as_flattened_mut().iter_mut();
-        sums.for_each(|sum| *sum = _mm512_srai_epi32::<4>(*sum));
-    }
-}
-
-/// The weights of a step.
-///
-/// # Safety
-/// A whole step lies at `step`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn vectors<const B: usize, const NIBBLES: bool>(step: *const i8) -> [__m512i; B] {
-    // SAFETY: it has a vector for each block, or for two.
-    let load = |v: usize| unsafe { _mm512_loadu_si512(step.add(64 * v).cast()) };
-    std::array::from_fn(|b| match (NIBBLES, b % 2) {
-        (false, _) => load(b),
-        (true, 0) => upper(_mm512_slli_epi16::<4>(load(b / 2))),
-        (true, _) => upper(load(b / 2)),
-    })
-}
-
 /// The sums of `R` pixels from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -236,16 +199,27 @@ pub(super) fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
         runs,
         steps,
         weights,
+        start,
         ..
     } = *job;
-    let mut sums = [begin::<B, NIBBLES>(job); R];
+    let (start, _) = start.as_chunks::<BLOCK>();
+    let begin: [__m512i; B] = std::array::from_fn(|b| match NIBBLES {
+        true => _mm512_slli_epi32::<4>(load(&start[b])),
+        false => load(&start[b]),
+    });
+    let mut sums = [begin; R];
     let len = step_len::<NIBBLES>(B);
     let pixels: [*const u8; R] = job.pointers(first);
     let mut weights = weights.as_ptr();
     let step = |sums: &mut [[__m512i; B]; R], at: usize, weights: *const i8| {
         // SAFETY: for each run `len * steps` weights are read, and `4 * steps` codes from where it
         // begins in each pixel: `Job::check` has shown that they lie in their slices.
-        let w = unsafe { vectors::<B, NIBBLES>(weights) };
+        let load = |v: usize| unsafe { _mm512_loadu_si512(weights.add(64 * v).cast()) };
+        let w: [__m512i; B] = std::array::from_fn(|b| match (NIBBLES, b % 2) {
+            (false, _) => load(b),
+            (true, 0) => upper(_mm512_slli_epi16::<4>(load(b / 2))),
+            (true, _) => upper(load(b / 2)),
+        });
         for (sums, pixel) in sums.iter_mut().zip(pixels) {
             // SAFETY: as above.
             let codes = unsafe { pixel.add(at).cast::<i32>().read_unaligned() };
@@ -271,7 +245,10 @@ pub(super) fn dot<const R: usize, const B: usize, const NIBBLES: bool>(
             weights = weights.wrapping_add(len);
         }
     }
-    end::<B, NIBBLES>(&mut sums);
+    if NIBBLES {
+        let sums = sums.as_flattened_mut().iter_mut();
+        sums.for_each(|sum| *sum = _mm512_srai_epi32::<4>(*sum));
+    }
     sums
 }
 
