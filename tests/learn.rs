@@ -7,7 +7,7 @@ use exbit::Simulator;
 use exbit::learn::{
     Augment, Epochs, Event, Exits, Head, Method, Position, Recipe, Run, attach, cuts,
 };
-use exbit_engine::{Bits, Input, Program, Session};
+use exbit_engine::{Bits, Format, Input, Program, Session};
 use exbit_grad::{Mode, forward};
 use exbit_model::data::{DataSet, Preprocess};
 use exbit_model::{
@@ -397,6 +397,22 @@ fn a_run_begins_with_what_a_program_came_to() {
         .copied()
         .unwrap();
     assert!(loss(&mut next) < 1.5 * last);
+}
+
+/// One that quantization without training made rounds otherwise: it is no beginning.
+#[test]
+fn a_run_does_not_begin_with_what_training_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.exbit");
+    let mut program = run(&recipe(Method::Lsq)).program(input()).unwrap();
+    for value in &mut program.values[1..] {
+        if let Format::Codes(grid) = &mut value.format {
+            grid.zero = 3;
+        }
+    }
+    program.save(&path).unwrap();
+    let error = run(&recipe(Method::Lsq)).adopt(&path).unwrap_err();
+    assert!(error.to_string().contains("`exbit train`"), "{error}");
 }
 
 /// Learned, the steps of eight bits drift until a few codes are left.

@@ -19,7 +19,7 @@ SHARED, HERE, OUT = ROOT.parent / "shared", Path(__file__).parent, ROOT / "targe
 CIFAR = ROOT / "target/real-data/cifar-10-batches-bin"
 TEACHER = OUT / "resnet56_w8a8.exbit"
 EXBIT = ROOT / "target/release/exbit"
-# Left of a thousand by thousand bits: the float network that all figures are compared with.
+# Bit-operations of the float network: 32 x 32 for each multiplication.
 FLOAT_BOPS = 40_551_040 * 32 * 32
 COLUMNS = ["network", "commit", "epochs", "policy", "top1", "bops_mean", "times_fewer", "bops_full", "exits_top1", "fractions",
            "latency_ratio", "bytes"]
@@ -29,7 +29,7 @@ def exbit(*arguments, text=False):
     command = [EXBIT, *map(str, arguments)]
     print("$ exbit", *map(str, arguments), flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE if text else None, text=text)
-    # 3: done, but no policy keeps to what the recipe asks for.
+    # 3: done, but no policy keeps to what the recipe asks for; or nothing was begun, and nothing is there to be judged.
     if done.returncode not in (0, 3):
         raise SystemExit(done.returncode)
     return done.stdout
@@ -56,9 +56,9 @@ def train(name):
     if base := told(text, "from"):
         more = ["--from", begins_with(base)]
     # A run is of the commit that began it.
-    began = OUT / f"{name}.commit"
-    if not began.exists():
-        began.write_text(commit())
+    if not (OUT / f"{name}.exbit.run").exists():
+        output.unlink(missing_ok=True)
+        (OUT / f"{name}.commit").write_text(commit())
     (OUT / f"{name}.toml").write_text(text)
     exbit("train", SHARED / "models/resnet20_cifar10.onnx", "--method", told(text, "method"), "--data", CIFAR,
           "--teacher", TEACHER, "--recipe", OUT / f"{name}.toml", "--report", OUT / f"{name}.html", "-o", output, *more)

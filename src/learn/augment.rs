@@ -39,7 +39,9 @@ fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
 /// al. 2015).
 fn part([height, width, _]: [usize; 3], area: f64, random: &mut ChaCha8Rng) -> [usize; 4] {
     let share = area + (1.0 - area) * unit(random);
-    let slant = (4.0f64 / 3.0).powf(2.0 * unit(random) - 1.0);
+    // No side is longer than the image's.
+    let most = (4.0f64 / 3.0).min(1.0 / share);
+    let slant = most.powf(2.0 * unit(random) - 1.0);
     let side =
         |extent: usize, part: f64| ((extent as f64 * part).round() as usize).clamp(1, extent);
     let h = side(height, (share * slant).sqrt());

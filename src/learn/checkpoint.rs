@@ -3,11 +3,13 @@
 //! one that was never interrupted.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use exbit_engine::Program;
 use exbit_model::{Model, NodeId, Op};
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
@@ -100,6 +102,8 @@ pub(crate) struct Header {
 pub(crate) type Tensors = BTreeMap<String, Vec<f32>>;
 
 const HEADER: &str = "exbit.run";
+/// What safetensors allows.
+const LONGEST_HEADER: u64 = 100_000_000;
 const VELOCITY: &str = ".velocity";
 const SQUARE: &str = ".square";
 
@@ -256,13 +260,26 @@ pub(crate) enum Source {
 pub(crate) fn open(path: &Path) -> Result<Source> {
     let fail =
         |e: std::io::Error| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string());
-    let bytes = std::fs::read(path).map_err(fail)?;
-    let metadata = SafeTensors::read_metadata(&bytes);
-    let tells = |(_, m): (usize, Metadata)| m.metadata().as_ref()?.get(HEADER).cloned();
-    Ok(match metadata.ok().and_then(tells) {
-        Some(_) => Source::Run(Saved::open(path)?),
-        None => Source::Program(Box::new(Program::load(path)?)),
+    Ok(match is_run(path).map_err(fail)? {
+        true => Source::Run(Saved::open(path)?),
+        false => Source::Program(Box::new(Program::load(path)?)),
     })
+}
+
+/// Whether the header of the safetensors file `path` has that of a run.
+fn is_run(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    let (mut len, mut header) = ([0; 8], Vec::new());
+    if let Err(e) = file.read_exact(&mut len) {
+        return match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => Ok(false),
+            _ => Err(e),
+        };
+    }
+    let len = u64::from_le_bytes(len).min(LONGEST_HEADER);
+    file.take(len).read_to_end(&mut header)?;
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap_or_default();
+    Ok(header["__metadata__"].get(HEADER).is_some())
 }
 
 impl Saved {

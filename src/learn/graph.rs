@@ -10,7 +10,7 @@
 //! Codes of what can be negative lie evenly about zero. HardSwish and LeakyReLU, which hardly are,
 //! lose a bit by that; a learned offset (LSQ+) is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use exbit_model::{Activation, FakeQuant, Model, Node, NodeId, Op, ValueId};
 
@@ -148,6 +148,7 @@ impl Graph {
         graph.model.set_output(renamed[model.output().0]);
         let exits = model.exits().iter().map(|v| renamed[v.0]).collect();
         graph.model.set_exits(exits)?;
+        check_names(&graph.model)?;
         Ok(graph)
     }
 
@@ -216,6 +217,20 @@ impl Graph {
                 return Some(site);
             }
             value = self.model.node(node).inputs[0];
+        }
+    }
+}
+
+/// A run knows its numbers by the names of nodes: those of quantizers and exits are among them.
+fn check_names(model: &Model) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match model.nodes().iter().find(|n| !seen.insert(&n.name)) {
+        None => Ok(()),
+        Some(node) => {
+            let message = "two nodes of this name, of which one may be a quantizer or of an exit; \
+                           give the network's own another name";
+            let place = format!("node {}", node.name);
+            Err(Error::new(ErrorKind::Unsupported, place, message))
         }
     }
 }

@@ -18,7 +18,7 @@ use super::place::Place;
 use super::recipe::{Method, Phase, Recipe};
 use super::start::{magnitudes, set_input, without_softmax};
 use super::step::{Lesson, Pace, Seen, step};
-use super::teacher::{Teacher, targets};
+use super::teacher::{Teacher, image_shape, targets};
 use super::watch::Watch;
 use super::{finish, leave, look, penalty, unfold};
 use crate::exits::{Calibration, Outcome};
@@ -93,7 +93,7 @@ impl Run {
             ));
         }
         if let Some(teacher) = &mut teacher {
-            teacher.prepare(base.input_len(), classes)?;
+            teacher.prepare(image_shape(&base), classes)?;
         }
         let input = images.grid();
         let mut graph = match recipe.method {

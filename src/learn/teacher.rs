@@ -6,6 +6,7 @@ use exbit_grad::loss::{cross_entropy, probabilities, soft_cross_entropy};
 use exbit_model::Model;
 
 use super::images::{Batch, numbers};
+use crate::lower::memory_shape;
 use crate::{Error, ErrorKind, Fingerprint, Result};
 
 /// A network that teaches another one by its softmax, no labels beside it, as McQueen does. It sees
@@ -29,6 +30,11 @@ pub enum TeacherNetwork {
     Integer(Box<Session>),
 }
 
+/// `[height, width, channels]` of what `model` reads; of a vector as many channels.
+pub(crate) fn image_shape(model: &Model) -> [usize; 3] {
+    memory_shape(&model.value(model.input()).shape)
+}
+
 /// What a batch should answer.
 pub(crate) enum Targets {
     Labels(Vec<usize>),
@@ -37,25 +43,26 @@ pub(crate) enum Targets {
 }
 
 impl Teacher {
-    /// Makes it answer from its end, and checks that it reads images of `pixels` bytes and answers
-    /// with `classes` logits.
+    /// Makes it answer from its end, and checks that it reads images of `[height, width, channels]`
+    /// and answers with `classes` logits.
     ///
     /// # Errors
     /// `Mismatch` when it does not.
-    pub(crate) fn prepare(&mut self, pixels: usize, classes: usize) -> Result<()> {
-        let found = match &mut self.network {
-            TeacherNetwork::Float(model, _) => (model.input_len(), model.output_len()),
+    pub(crate) fn prepare(&mut self, shape: [usize; 3], classes: usize) -> Result<()> {
+        let (reads, answers) = match &mut self.network {
+            TeacherNetwork::Float(model, _) => (image_shape(model), model.output_len()),
             TeacherNetwork::Integer(session) => {
                 session.set_policy(&Policy::Never)?;
-                (session.input_len(), session.answer_len())
+                (session.input_shape(), session.answer_len())
             }
         };
-        if found == (pixels, classes) {
+        if (reads, answers) == (shape, classes) {
             return Ok(());
         }
+        let [[h, w, c], [own_h, own_w, own_c]] = [reads, shape];
         let message = format!(
-            "reads {} numbers and answers with {}; the student reads {pixels} and answers with {classes}",
-            found.0, found.1
+            "reads {h}x{w}x{c} and answers with {answers}; the student reads {own_h}x{own_w}x{own_c} \
+             and answers with {classes}"
         );
         let place = format!("teacher {}", self.name);
         Err(Error::new(ErrorKind::Mismatch, place, message))

@@ -8,6 +8,7 @@ mod networks;
 use exbit_engine::{Input, Session};
 use exbit_grad::{Mode, forward};
 use exbit_kernels::{Bits, Grid};
+use exbit_model::Op;
 
 use super::finish::finish;
 use super::graph::{Graph, Role};
@@ -70,6 +71,24 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
             );
         }
     }
+}
+
+/// A run keeps its numbers by name.
+#[test]
+fn a_node_with_the_name_of_a_quantizer_is_refused() {
+    let mut model = exbit_model::Model::new("twice", "data", vec![1, 4, 4]);
+    let relu = Op::Activation(exbit_model::Activation::Relu);
+    let x = model.push("input", relu, &[model.input()]).unwrap();
+    let flat = Op::Reshape { shape: vec![16] };
+    let x = model.push("flat", flat, &[x]).unwrap();
+    let linear = exbit_model::Linear {
+        weight: exbit_model::Tensor::zeros(vec![2, 16]),
+        bias: None,
+    };
+    let y = model.push("classes", Op::Linear(linear), &[x]).unwrap();
+    model.set_output(y);
+    let error = Graph::new(&model, true).unwrap_err().to_string();
+    assert!(error.contains("node input: two nodes"), "{error}");
 }
 
 /// The graph of `model`, and how large what its sites round is.

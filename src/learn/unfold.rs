@@ -1,5 +1,5 @@
-//! From a trained Program back to a network in training: the inverse of `finish`, as far as there is
-//! one. A Program has codes where training had weights, and one scale and shift for each channel:
+//! From a trained Program back to a network in training: the inverse of `finish`, as far as there
+//! is one. A Program has codes where training had weights, and one scale and shift for each channel:
 //!
 //! ```text
 //! weight = alpha code             |weight| of a row as in the float network, which sets alpha
@@ -9,7 +9,8 @@
 //! Where no normalisation follows, alpha is the scale. What a normalisation had seen is not in a
 //! Program: [`center`] measures it on a batch, and gamma and beta follow so that the network stays
 //! what it is. So training goes on from the answers of the Program, not from the unrounded weights
-//! that led to them: each begins in the middle of its code.
+//! that led to them: each begins in the middle of its code. A Program that no run wrote may have
+//! what training has not (offsets of activations, negative scales): it is refused.
 
 use exbit_engine::Program;
 use exbit_grad::{Mode, forward};
@@ -19,15 +20,15 @@ use super::checkpoint::Tensors;
 use super::graph::{Graph, Role};
 use super::parameters::Parameters;
 use super::pdq;
-use crate::Result;
 use crate::lower::raise;
 use crate::prepare::{Network, prepare};
 use crate::quantized::QuantizedLayer;
+use crate::{Error, ErrorKind, Result};
 
 /// What `program`, which came from a run on `base`, has of the tensors of a run of `graph`, by name.
 ///
 /// # Errors
-/// `Unsupported` as [`Graph::new`].
+/// `Unsupported` as [`Graph::new`], and for a Program that no run wrote.
 pub(crate) fn unfold(base: &Model, graph: &Graph, program: &Program) -> Result<Tensors> {
     let network = prepare(&Graph::new(base, false)?.model)?;
     let numbers = raise(&network, program);
@@ -38,7 +39,7 @@ pub(crate) fn unfold(base: &Model, graph: &Graph, program: &Program) -> Result<T
         };
         match &node.op {
             Op::Conv(_) | Op::Linear(_) => {
-                unfold_layer(base, &network, NodeId(i), layer, &mut tensors);
+                unfold_layer(base, &network, NodeId(i), layer, &mut tensors)?;
             }
             // One code a channel.
             Op::BatchNorm(_) | Op::Affine(_) => {
@@ -64,13 +65,24 @@ pub(crate) fn unfold(base: &Model, graph: &Graph, program: &Program) -> Result<T
     for site in graph.sites.iter().filter(|s| s.role != Role::Input) {
         let value = named(&network, &site.name).map(|id| network.model.node(id).output);
         let grid = value.and_then(|v| numbers.grids.get(&v));
-        let n = |g: &exbit_kernels::Grid| f32::from(g.bits.get());
-        let fits = |g: &&exbit_kernels::Grid| f32::from(g.zero) == -pdq::ends(n(g), site.signed).0;
-        if let Some(grid) = grid.filter(fits) {
-            set_quantizer(&site.name, vec![grid.scale], n(grid), &mut tensors);
+        let Some(grid) = grid else {
+            continue;
+        };
+        let n = f32::from(grid.bits.get());
+        if f32::from(grid.zero) != -pdq::ends(n, site.signed).0 {
+            return Err(not_trained(
+                &site.name,
+                "its codes do not lie as training has them",
+            ));
         }
+        set_quantizer(&site.name, vec![grid.scale], n, &mut tensors);
     }
     Ok(tensors)
+}
+
+fn not_trained(place: &str, what: &str) -> Error {
+    let message = format!("{what}: --from takes what `exbit train` has written");
+    Error::new(ErrorKind::Unsupported, place, message)
 }
 
 fn named(network: &Network, name: &str) -> Option<NodeId> {
@@ -84,13 +96,16 @@ fn unfold_layer(
     id: NodeId,
     layer: &QuantizedLayer,
     tensors: &mut Tensors,
-) {
+) -> Result<()> {
     let node = base.node(id);
     let Some(float) = node.op.weight() else {
-        return;
+        return Ok(());
     };
     let norms = norms(base, network, id);
     let QuantizedLayer { weight, bias } = layer;
+    if norms.is_empty() && weight.scale.iter().any(|&scale| scale < 0.0) {
+        return Err(not_trained(&node.name, "it has negative scales"));
+    }
     let (mut alphas, mut scales, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let rows = weight
         .codes
@@ -100,7 +115,7 @@ fn unfold_layer(
         let length = |sum: f32| sum.sqrt();
         let own = length(codes.iter().map(|&q| f32::from(q).powi(2)).sum());
         let alpha = match norms.is_empty() {
-            true => scale.abs(),
+            true => scale,
             false => length(float.row(c).iter().map(|w| w * w).sum()) / own,
         };
         let alpha = if alpha.is_normal() {
@@ -108,8 +123,7 @@ fn unfold_layer(
         } else {
             scale.abs()
         };
-        let one = if norms.is_empty() { scale } else { alpha };
-        values.extend(codes.iter().map(|&q| f32::from(q) * one));
+        values.extend(codes.iter().map(|&q| f32::from(q) * alpha));
         scales.push(scale / alpha);
         alphas.push(alpha);
     }
@@ -117,7 +131,7 @@ fn unfold_layer(
     set_quantizer(&node.name, alphas, f32::from(weight.bits.get()), tensors);
     let Some((&first, others)) = norms.split_first() else {
         tensors.insert(format!("{}.bias", node.name), bias.clone());
-        return;
+        return Ok(());
     };
     tensors.insert(format!("{}.bias", node.name), vec![0.0; bias.len()]);
     set_norm(base, first, scales, bias.clone(), tensors);
@@ -130,6 +144,7 @@ fn unfold_layer(
             tensors,
         );
     }
+    Ok(())
 }
 
 /// The normalisations behind layer `id` that folding takes into it, in order.

@@ -1,8 +1,8 @@
 //! Lowering: a network and the numbers that quantization chose, written as a Program.
 //!
 //! Every stage becomes one step (a Shuffle that moves nothing becomes none). Shapes turn from
-//! `(C, H, W)` to `[H, W, C]`, weights from `(Cout, Cin, kh, kw)` to `[Cout, kh, kw, Cin]`. This is
-//! the only room that knows both a Model and a Program.
+//! `(C, H, W)` to `[H, W, C]`, weights from `(Cout, Cin, kh, kw)` to `[Cout, kh, kw, Cin]`.
+//! `raise` is the way back.
 
 mod raise;
 mod shuffle;

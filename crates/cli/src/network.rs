@@ -92,18 +92,26 @@ pub(crate) fn logits_of(mut model: Model) -> Model {
     model
 }
 
-/// The longest file of class names.
-const LONGEST_NAMES: u64 = 1 << 22;
+/// The longest text that is read.
+const LONGEST_TEXT: u64 = 1 << 22;
+
+/// The text in the file `path`: a recipe, a Plan, names.
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
+    let wrong = |what: &str| Failure::bad_input(format!("{}: {what}", path.display()));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| Failure::io(path, &e))?;
+    file.take(LONGEST_TEXT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::io(path, &e))?;
+    if bytes.len() as u64 > LONGEST_TEXT {
+        return Err(wrong("longer than 4 MiB: no text that is read here"));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("not a text in UTF-8"))
+}
 
 /// The names in the file `path`, one a line, for a network of `classes` classes.
 pub(crate) fn class_names(path: &Path, classes: usize) -> Result<Vec<String>, Failure> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| Failure::io(path, &e))?;
-    file.take(LONGEST_NAMES)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Failure::io(path, &e))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::bad_input(format!("{}: not a text in UTF-8", path.display())))?;
+    let text = text(path)?;
     let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if names.len() == classes {
         return Ok(names);

@@ -115,6 +115,12 @@ fn place(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
+/// The command as it was typed, for those who read what it wrote.
+pub(crate) fn command() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     exbit::write_whole(path, bytes).map_err(|e| Failure::io(path, &e))

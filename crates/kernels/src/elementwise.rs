@@ -7,8 +7,10 @@ use crate::isa::Level;
 use crate::x86::Avx2;
 use crate::{Activation, Epilogue, Finish, Isa, Source, Target, Window, clip_round, scalar};
 
-/// Channels of a pool that are summed at a time, and codes of a sum in place.
+/// Channels of a pool that are summed at a time.
 const LANES: usize = 64;
+/// Codes of a sum in place that are held at a time.
+const HELD: usize = 1024;
 
 /// [`scalar::add`], with the instructions of `isa`.
 pub fn add(isa: Isa, epilogue: &Epilogue, pair: [Option<&[u8]>; 2], target: &mut Target<'_>) {
@@ -23,10 +25,10 @@ pub fn add(isa: Isa, epilogue: &Epilogue, pair: [Option<&[u8]>; 2], target: &mut
     isa.run(|| match pair {
         [Some(a), Some(b)] => sums.finish(epilogue.finish, a, b, target),
         [a, b] => {
-            let len = target.len();
-            for first in (0..len).step_by(LANES) {
-                let some = first..len.min(first + LANES);
-                let (mut held, mut target) = ([0; LANES], target.part(some.clone()));
+            let (len, mut held) = (target.len(), [0; HELD]);
+            for first in (0..len).step_by(HELD) {
+                let some = first..len.min(first + HELD);
+                let mut target = target.part(some.clone());
                 if let Target::Codes(codes) = &target {
                     held[..codes.len()].copy_from_slice(codes);
                 }

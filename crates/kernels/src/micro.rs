@@ -8,6 +8,9 @@ use crate::lines::Lane;
 /// Channels of a block.
 pub(crate) const BLOCK: usize = 16;
 
+/// Pixels of a line from which on a kernel may make use of their lying evenly.
+pub(crate) const LINE: usize = 16;
+
 /// A kernel that multiplies tiles, and the form in which it wants both sides.
 pub(crate) trait Micro: Copy + Debug + Send + Sync + 'static {
     /// What it reads of an activation.
@@ -96,9 +99,8 @@ pub(crate) struct Job<'a, L, W> {
     pub(crate) runs: &'a [usize],
     /// The length of a run, in steps.
     pub(crate) steps: usize,
-    /// How far apart the codes of pixels beside each other lie, where their windows of three columns
-    /// share codes: a run is three times as long.
-    pub(crate) shared: Option<usize>,
+    /// How far apart pixels beside each other begin, where lines are [`LINE`] pixels or longer.
+    pub(crate) line: Option<usize>,
     /// One panel.
     pub(crate) weights: &'a [W],
     /// Where the sums begin, one per channel of the panel; says how many blocks there are.

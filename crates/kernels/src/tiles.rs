@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::conv::{Prepared, Scratch};
 use crate::lines::{Lane, Lines};
-use crate::micro::{BLOCK, ClipOut, Job, Micro, Out};
+use crate::micro::{BLOCK, ClipOut, Job, LINE, Micro, Out};
 use crate::{ConvShape, Epilogue, Finish, Source, Target};
 
 /// The most blocks of a panel.
@@ -37,8 +37,8 @@ pub(crate) struct Packed<M: Micro> {
     runs: Vec<usize>,
     /// The length of a run, in steps.
     steps: usize,
-    /// As [`Job::shared`].
-    shared: Option<usize>,
+    /// As [`Job::line`].
+    line: Option<usize>,
     /// Where the pixels of one copy's outputs begin.
     pixels: Vec<u32>,
     panels: Vec<Panel>,
@@ -106,7 +106,7 @@ impl<M: Micro> Packed<M> {
             lines,
             runs,
             steps,
-            shared: shared(&shape, M::Lane::CODES * M::DEPTH),
+            line: (shape.output[1] >= LINE).then(|| pitch(&shape, M::Lane::CODES)),
             pixels: pixels(&shape, &lines, M::Lane::CODES),
             panels,
             weights,
@@ -136,7 +136,7 @@ impl<M: Micro> Packed<M> {
             pixels: &self.pixels[made.pixels.start - made.first..made.pixels.end - made.first],
             runs: &self.runs,
             steps: self.steps,
-            shared: self.shared,
+            line: self.line,
             weights: &self.weights[panel.weights..][..weights],
             start: &self.start[constants.clone()],
         };
@@ -281,10 +281,14 @@ struct Made<'a, L> {
     start: usize,
 }
 
+/// How far apart pixels beside each other begin, in lanes of `codes`.
+fn pitch(shape: &ConvShape, codes: usize) -> usize {
+    shape.window.stride[1] * shape.input[2] / codes
+}
+
 /// Where the pixels of one copy's outputs begin, in lanes of `codes`.
 fn pixels(shape: &ConvShape, lines: &Lines, codes: usize) -> Vec<u32> {
-    let [down, right] = shape.window.stride;
-    let (down, right) = (down * lines.len, right * shape.input[2] / codes);
+    let (down, right) = (shape.window.stride[0] * lines.len, pitch(shape, codes));
     let line = |y: usize| (0..shape.output[1]).map(move |x| (y * down + x * right) as u32);
     (0..lines.outputs).flat_map(line).collect()
 }
@@ -301,15 +305,6 @@ fn runs(shape: &ConvShape, line: usize, codes: usize) -> (Vec<usize>, usize) {
     let place = |ky: usize, kx: usize| ky * down * line + kx * right * channels / codes;
     let places = (0..kh).flat_map(|ky| (0..kw).map(move |kx| place(ky, kx)));
     (places.collect(), channels / shape.groups)
-}
-
-/// How far apart pixels beside each other begin, where their windows share codes and a run is three
-/// such distances; a distance is whole steps, of `depth` codes.
-fn shared(shape: &ConvShape, depth: usize) -> Option<usize> {
-    let ([_, kw], channels) = (shape.window.kernel, shape.input[2]);
-    let beside = shape.window.stride[1] == 1 && shape.window.dilation[1] == 1;
-    let is_whole = shape.groups == 1 && channels % depth == 0;
-    (kw == 3 && beside && is_whole).then_some(channels)
 }
 
 /// The panels of all groups, with runs of `steps` in all.

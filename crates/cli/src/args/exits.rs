@@ -53,7 +53,7 @@ pub(crate) struct Exits {
     /// Leave out the first N images: those that training saw
     #[arg(long, value_name = "N")]
     pub(crate) skip: Option<usize>,
-    /// Only N images
+    /// Only N images, evenly from all
     #[arg(long, value_name = "N", value_parser = super::at_least_one)]
     pub(crate) limit: Option<usize>,
     /// Points of top-1 that may be lost against the end; the most BOPs are saved within them

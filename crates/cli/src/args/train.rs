@@ -18,11 +18,12 @@ Examples:
   exbit train resnet20.onnx --method mcqueen --data cifar-10-batches-bin \\
       --teacher resnet56.exbit --recipe mcqueen.toml -o net.exbit
 
-A recipe is a TOML file; every key may be left out:
+A recipe is a TOML file. What it leaves out is as here, but that a key marked * is not there unless
+it is given; mcqueen needs target_bops, unless it has no epochs of search:
   bits = 8                 # of weights and activations at the start; first and last layers: 8
-  target_bops = 0.381e9    # bit-operations that the search aims at: to the end, and of all exits' heads
+  target_bops = 0.381e9    # * bit-operations that the search aims at: to the end, and of all exits' heads
   penalty = 0.7            # of |BOPs / target - 1|
-  exits = 2                # so many, or where: [0.45, 0.7] of the MACs, or names of nodes
+  exits = 2                # * so many, or where: [0.45, 0.7] of the MACs, or names of nodes
   head = \"conv\"            # what an exit consists of: conv, strided, tower, pool
   mask = true              # the exits' gradient only where its sign is the final one's
   epochs = { warm = 2, search = 8, settle = 20 }
@@ -35,13 +36,14 @@ A recipe is a TOML file; every key may be left out:
   augment = { area = 1.0, shift = 4, mirror = true }   # area: the least share that a view shows
   held_out = 2500          # training images kept apart, to judge by
   drop = 0.0               # points of top-1 on them that leaving early may cost, or
-  mean_bops = 0.381e9      # what an image may cost on average
+  mean_bops = 0.381e9      # * what an image may cost on average
   temperature = 1.0        # of the teacher: above 1 it also tells which wrong classes are near
   seed = 1
 
 Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute, after each epoch and
-when interrupted. The same command goes on from it, also with other epochs; delete it to begin anew.
-NET.exbit is written after each epoch with whole bits.
+when interrupted. The same command goes on from it, also with other epochs, and does not read --from
+again; delete it to begin anew.
+NET.exbit is written after each epoch of the last phase, in which bits are whole.
 
 Exit status 130: interrupted; 3: two bits everywhere are above target_bops, or leaving early cannot
 keep mean_bops and the nearest is written."))]
@@ -63,8 +65,8 @@ pub(crate) struct Train {
     /// says
     #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,
-    /// Begin with what another run learned: everything of the same name and size. From a Program that
-    /// one wrote come its codes, in the middle of which weights begin; a run has the weights
+    /// Begin with what another run learned: everything of the same name and size. From a Program
+    /// that one wrote come its codes, in the middle of which weights begin; a run has the weights
     /// themselves
     #[arg(long, value_name = "NET.exbit.run|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<PathBuf>,

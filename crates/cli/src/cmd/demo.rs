@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::Demo;
 use crate::exit::Failure;
 use crate::judge::Pair;
-use crate::output::{Answer, put};
+use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::table::width;
 
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Demo, progress: &Progress) -> Result<Answer, Failure> {
     pair.judge(&test, test.len(), &mut report, progress)?;
     report.origin.calibration_data = Some("Fashion-MNIST, 512 training images".to_owned());
     report.origin.evaluation_data = Some("Fashion-MNIST, 2000 test images".to_owned());
-    report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
+    report.origin.command = Some(output::command());
     progress.close();
     done.program.save(args.output.join("fashion.exbit"))?;
     put(
@@ -118,7 +118,8 @@ fn unpack(folder: &Path) -> Result<(), Failure> {
 
 /// What to type next: on the files of the demo, then on a network and images of one's own.
 fn next_commands(folder: &Path) -> Vec<String> {
-    let exbit = std::env::args().next().unwrap_or_else(|| "exbit".into());
+    let exbit = std::env::args_os().next().unwrap_or_else(|| "exbit".into());
+    let exbit = exbit.to_string_lossy();
     let at = folder.display();
     vec![
         format!("{exbit} inspect {at}/fashion.exbit"),

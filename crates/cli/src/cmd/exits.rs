@@ -10,7 +10,7 @@ use exbit::cost::{Work, bops_to_exits, work_to_exits};
 use exbit::exits::{Goal, HeldOut, Rule, Thresholds, calibrate, curve};
 use exbit::learn::{Recipe, kept_apart};
 use exbit_engine::{Policy, Program, Session};
-use exbit_model::data::{DataSet, Preprocess, Split};
+use exbit_model::data::{DataSet, Preprocess, Split, spread};
 
 use answer::{json, text};
 
@@ -89,7 +89,8 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     })
 }
 
-/// The images that are not left out: where nothing is asked, those that training kept apart.
+/// The images that are not left out: where nothing is asked, those that training kept apart, if
+/// these are the images that it learned from.
 fn chosen(
     args: &Exits,
     program: &Program,
@@ -98,7 +99,7 @@ fn chosen(
 ) -> Result<Vec<usize>, Failure> {
     let asked = args.split.is_some() || args.skip.is_some();
     let may_be = !asked && matches!(set.part(), Some(Split::Train) | None);
-    let all = match held_out(program).filter(|n| may_be && (1..set.len()).contains(n)) {
+    let all = match held_out(program, set.len()).filter(|_| may_be) {
         Some(n) => {
             progress.note(&format!(
                 "chosen on the {n} images that training kept apart"
@@ -113,14 +114,22 @@ fn chosen(
         return Err(Failure::bad_input(message));
     }
     let limit = args.limit.unwrap_or(usize::MAX);
-    Ok(all.into_iter().take(limit).collect())
+    // Evenly: a set may be sorted by class.
+    let some = spread(all.len(), limit, 0).into_iter();
+    Ok(some.map(|i| all[i]).collect())
 }
 
-/// How many images the training of `program` kept apart, if `exbit train` made it.
-fn held_out(program: &Program) -> Option<usize> {
-    let note = program.notes.iter().find(|(key, _)| key == "recipe");
-    let recipe = note.and_then(|(_, text)| Recipe::parse(text).ok());
-    recipe.map(|recipe| recipe.held_out)
+/// How many of `images` the training of `program` kept apart, if `exbit train` made it from so
+/// many.
+fn held_out(program: &Program, images: usize) -> Option<usize> {
+    let note = |asked: &str| {
+        let note = program.notes.iter().find(|(key, _)| key == asked);
+        note.map(|(_, text)| text.as_str())
+    };
+    // Programs of before do not say from how many.
+    let same = note("images").is_none_or(|n| n == images.to_string());
+    let recipe = note("recipe").and_then(|text| Recipe::parse(text).ok())?;
+    (same && (1..images).contains(&recipe.held_out)).then_some(recipe.held_out)
 }
 
 /// The chosen images of a data set.

@@ -18,6 +18,7 @@ use crate::cache;
 use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::judge::Pair;
+use crate::network;
 use crate::output::{self, Answer, put};
 use crate::progress::Progress;
 use crate::table::width;
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &Quantize, progress: &Progress) -> Result<Answer, Failur
     exbit::observe(&done, &material.samples(), &mut report, &mut show)?;
     report.float.file_bytes = Some(material.model_bytes);
     report.origin.calibration_data = Some(material.set.to_string());
-    report.origin.command = Some(std::env::args().collect::<Vec<_>>().join(" "));
+    report.origin.command = Some(output::command());
     if let Some((set, images)) = test {
         let pair = Pair {
             model: material.model,
@@ -123,9 +124,7 @@ fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
 
 fn read_plan(path: &Path, model: &Model, progress: &Progress) -> Result<Plan, Failure> {
     let wrong = |e: String| Failure::bad_input(format!("{}: {e}", path.display()));
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("a Plan is a text".into()))?;
-    let plan = Plan::parse(text).map_err(|e| wrong(e.to_string()))?;
+    let plan = Plan::parse(&network::text(path)?).map_err(|e| wrong(e.to_string()))?;
     if plan.model != model.name() {
         let (of, name) = (&plan.model, model.name());
         let place = path.display();

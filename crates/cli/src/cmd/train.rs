@@ -73,6 +73,8 @@ struct Job<'a> {
     preprocess: &'a Preprocess,
     /// Their names, where they are known.
     classes: &'a [String],
+    /// Training images, those kept apart too.
+    images: usize,
     threads: usize,
     /// Where the run is saved.
     saved: &'a Path,
@@ -102,29 +104,13 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         &recipe,
         progress,
     )?;
-    if saved.exists() {
-        run.resume(&saved)?;
-        let epochs = run.records().len();
-        progress.note(&format!(
-            "{}: goes on after {epochs} epochs",
-            saved.display()
-        ));
-        run.records()
-            .iter()
-            .for_each(|r| progress.note(&epoch_line(r)));
-    } else if let Some(path) = &args.from {
-        let (found, all) = run.adopt(path)?;
-        if found == 0 {
-            let message = "nothing in it has a name and a size of this network's";
-            return Err(Failure::bad_input(format!("{}: {message}", path.display())));
-        }
-        progress.note(&format!("{}: {found} of {all} parameters", path.display()));
-    }
+    take_up(&mut run, &saved, args.from.as_deref(), progress)?;
     let job = Job {
         args,
         recipe: &recipe,
         preprocess: &preprocess,
         classes: set.classes().unwrap_or_default(),
+        images: set.len(),
         threads,
         saved: &saved,
     };
@@ -179,17 +165,19 @@ fn recipe(args: &Train) -> Result<Recipe, Failure> {
     let Some(path) = &args.recipe else {
         return Ok(Recipe::parse_for("", Some(method))?);
     };
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io(path, &e))?;
-    Recipe::parse_for(&text, Some(method))
+    Recipe::parse_for(&network::text(path)?, Some(method))
         .map_err(|e| Failure::bad_input(format!("{}: {e}", path.display())))
 }
 
 /// The teacher in the file `path`: a Program carries how it reads images, a float network has it in
 /// a file beside it, or its shape says.
 fn teacher(path: &Path, threads: usize, progress: &Progress) -> Result<Teacher, Failure> {
+    let mut bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
     let network = match network::open(path)?.network {
         Network::Float(model) => {
             let preprocess = images::for_model(&model, path, None, progress)?;
+            // The other half of what it answers.
+            bytes.extend_from_slice(preprocess.to_toml().as_bytes());
             let model = Box::new(network::logits_of(model));
             TeacherNetwork::Float(model, preprocess.affine())
         }
@@ -197,7 +185,6 @@ fn teacher(path: &Path, threads: usize, progress: &Progress) -> Result<Teacher, 
             TeacherNetwork::Integer(Box::new(Session::new(&program, threads)?))
         }
     };
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, &e))?;
     let name = path.file_name().unwrap_or_default();
     Ok(Teacher {
         name: name.to_string_lossy().into_owned(),
@@ -223,6 +210,35 @@ fn begin(
     })?;
     progress.close();
     Ok(run)
+}
+
+/// Goes on from the run in `saved`, or begins with what `from` has.
+fn take_up(
+    run: &mut Run,
+    saved: &Path,
+    from: Option<&Path>,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    if saved.exists() {
+        run.resume(saved)?;
+        let (place, epochs) = (saved.display(), run.records().len());
+        progress.note(&format!("{place}: goes on after {epochs} epochs"));
+        let lines = run.records().iter().map(epoch_line);
+        lines.for_each(|line| progress.note(&line));
+        if let Some(from) = from {
+            let place = from.display();
+            progress.note(&format!("{place}: not read again, the run has begun"));
+        }
+    } else if let Some(from) = from {
+        let (found, all) = run.adopt(from)?;
+        let place = from.display();
+        if found == 0 {
+            let message = "nothing in it has a name and a size of this network's";
+            return Err(Failure::bad_input(format!("{place}: {message}")));
+        }
+        progress.note(&format!("{place}: {found} of {all} parameters"));
+    }
+    Ok(())
 }
 
 /// Trains until the end or an interruption; says whether there was one. What is done is on disk
@@ -288,7 +304,7 @@ fn report(run: &Run, args: &Train, left: Option<&Calibration>) -> Result<(), Fai
     let Some(path) = &args.report else {
         return Ok(());
     };
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = output::command();
     let leaving = left.map(|l| l.chosen.clone());
     put(path, run.report(command, leaving)?.to_html().as_bytes())
 }
@@ -300,6 +316,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
         recipe,
         preprocess,
         classes,
+        images,
         threads,
         ..
     } = *job;
@@ -321,6 +338,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
         program.classes = classes.to_vec();
     }
     program.notes.push(("recipe".into(), recipe.to_toml()?));
+    program.notes.push(("images".into(), images.to_string()));
     if let Some(path) = &args.teacher {
         // Where it lay is nobody's business.
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::clip512::{load, put};
-use super::shared512;
+use super::line512;
 use crate::every;
 use crate::micro::{BLOCK, Job, Micro, Out, bytes_by_fours, put_four, weights_as_bytes};
 
@@ -160,8 +160,8 @@ fn multiply<const NIBBLES: bool>(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
     job.check(4, step_len::<NIBBLES>(blocks));
     // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
     // each has a pointer of its own; more than eight sums hide the latency of an addition.
-    match (blocks, job.shared) {
-        (1, Some(pitch)) if !NIBBLES => shared512::tiles(job, pitch, out),
+    match (blocks, job.line) {
+        (1, Some(pitch)) if !NIBBLES => line512::tiles(job, pitch, out),
         (1, _) => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
         (2, _) => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
         (3, _) => tiles::<9, 5, 2, 3, NIBBLES>(job, out),

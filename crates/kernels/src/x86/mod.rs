@@ -13,9 +13,9 @@ mod clip512;
 mod dense2;
 mod depthwise2;
 mod depthwise512;
+mod line512;
 mod look2;
 mod look512;
-mod shared512;
 mod table;
 
 pub(crate) use avx2::Avx2;
