@@ -1,5 +1,6 @@
-//! The networks in `models/` against the runs that made them: what the engine does with the file is
-//! what the simulation does with the trained parameters, image by image.
+//! The networks in `models/` against the runs that made them, or that go on from them: what the
+//! engine does with the file is what the simulation does with the parameters in training, image by
+//! image.
 
 use std::error::Error;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use exbit::cost::bops_to_exits;
 use exbit::exits::HeldOut;
-use exbit::learn::{Run, Saved, Teacher, TeacherNetwork};
+use exbit::learn::{Epochs, Recipe, Run, Saved, Teacher, TeacherNetwork};
 use exbit::{Fingerprint, Simulator};
 use exbit_engine::{Policy, Program, Session, likeliest};
 use exbit_grad::infer;
@@ -35,18 +36,8 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
         let Some(name) = file.strip_suffix(".exbit").filter(|n| n.starts_with(&own)) else {
             continue;
         };
-        let run = Path::new(RUNS).join(format!("{file}.run"));
-        if !run.exists() {
-            let place = run.display();
-            return Err(format!("{place} is absent: lab/recipes/train.py {name} makes it").into());
-        }
-        compare(
-            case,
-            name,
-            &Program::load(&path)?,
-            &open(case, cifar, &run)?,
-            record,
-        )?;
+        let (run, program) = open(case, cifar, &path, record)?;
+        compare(case, name, &program, &run, record)?;
         found += 1;
     }
     let what = "trained networks compared with their runs";
@@ -58,29 +49,63 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
     )
 }
 
-/// The finished run in the file `path`.
-fn open(case: &Case, cifar: &Path, path: &Path) -> Result<Run, Box<dyn Error>> {
-    let saved = Saved::open(path)?;
+/// The finished run of the network in the file `path`. Runs are large and not kept with the project:
+/// where it is gone, a run that takes up the network's own numbers as training would go on from them,
+/// and the Program that comes of it: its scales have been rounded once more.
+fn open(
+    case: &Case,
+    cifar: &Path,
+    path: &Path,
+    record: &mut Record,
+) -> Result<(Run, Program), Box<dyn Error>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let file = Path::new(RUNS).join(format!("{name}.run"));
+    let (set, preprocess) = (DataSet::open(cifar, Split::Train)?, &case.preprocess);
+    let begin = |recipe: &Recipe, teacher| {
+        Run::new(&case.model, &set, preprocess, teacher, recipe, &mut |_| {})
+    };
+    let mut program = Program::load(path)?;
+    let is_there = file.exists();
+    let run = if is_there {
+        let mut run = begin(Saved::open(&file)?.recipe(), Some(teacher()?))?;
+        run.resume(&file)?;
+        run
+    } else {
+        let note = program.notes.iter().find(|(key, _)| key == "recipe");
+        let (_, text) = note.ok_or_else(|| format!("{name} does not say its recipe"))?;
+        // Nothing is to be learned, so nobody teaches; and bits are what they have become.
+        let recipe = Recipe {
+            temperature: 1.0,
+            target_bops: None,
+            epochs: Epochs {
+                warm: 0,
+                search: 0,
+                settle: 1,
+            },
+            ..Recipe::parse(text)?
+        };
+        let mut run = begin(&recipe, None)?;
+        run.adopt(path)?;
+        let policy = program.policy.clone();
+        program = run.program(program.input)?;
+        program.policy = policy;
+        run
+    };
+    let what = "compared with its run (1), or with a run that took up its numbers (0)";
+    let measured = (f64::from(u8::from(is_there)), "");
+    let name = name.trim_end_matches(".exbit");
+    record.add(name, what, measured, Asked::Nothing)?;
+    Ok((run, program))
+}
+
+fn teacher() -> Result<Teacher, Box<dyn Error>> {
     let file = Path::new(RUNS).join(TEACHER);
     let session = Session::open(&file, 1)?;
-    let teacher = Teacher {
+    Ok(Teacher {
         name: TEACHER.into(),
         fingerprint: Fingerprint::of(&std::fs::read(file)?),
         network: TeacherNetwork::Integer(Box::new(session)),
-    };
-    let set = DataSet::open(cifar, Split::Train)?;
-    let recipe = saved.recipe();
-    let preprocess = &case.preprocess;
-    let mut run = Run::new(
-        &case.model,
-        &set,
-        preprocess,
-        Some(teacher),
-        recipe,
-        &mut |_| {},
-    )?;
-    run.resume(path)?;
-    Ok(run)
+    })
 }
 
 /// What the images showed.
