@@ -49,9 +49,9 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
     )
 }
 
-/// The finished run of the network in the file `path`. Runs are large and not kept with the project:
-/// where it is gone, a run that takes up the network's own numbers as training would go on from them,
-/// and the Program that comes of it: its scales have been rounded once more.
+/// The finished run of the network in the file `path`. Runs are large and not kept with the
+/// project: where it is gone, a run that takes up the network's own numbers as training would go on
+/// from them, and the Program that comes of it: its scales have been rounded once more.
 fn open(
     case: &Case,
     cifar: &Path,

@@ -19,8 +19,8 @@
 //!
 //! Where the released code and the poster differ we follow the code: what rounds to the last level
 //! is in range. We depart from it in that the step is `beta`, not `2 beta`, and that `dn` does not
-//! vanish at two bits: `n` is held in [2, 8] after each step, so that a layer can grow again. LSQ is
-//! the same with alpha and beta one number, whose gradient is the sum of both.
+//! vanish at two bits: `n` is held in [2, 8] after each step, so that a layer can grow again. LSQ
+//! is the same with alpha and beta one number, whose gradient is the sum of both.
 //!
 //! Activations are rounded by the training core's FakeQuant, which gives the four sums that these
 //! gradients are made of.

@@ -1,5 +1,5 @@
 //! From a trained Program back to a network in training: the inverse of `finish`, as far as there
-//! is one. A Program has codes where training had weights, and one scale and shift for each channel:
+//! is one. A Program has codes where training had weights, and one scale and shift a channel:
 //!
 //! ```text
 //! weight = alpha code             |weight| of a row as in the float network, which sets alpha
@@ -25,7 +25,7 @@ use crate::prepare::{Network, prepare};
 use crate::quantized::QuantizedLayer;
 use crate::{Error, ErrorKind, Result};
 
-/// What `program`, which came from a run on `base`, has of the tensors of a run of `graph`, by name.
+/// What `program`, which came from a run on `base`, has of the tensors of a run of `graph`.
 ///
 /// # Errors
 /// `Unsupported` as [`Graph::new`], and for a Program that no run wrote.
