@@ -248,7 +248,7 @@ pub struct Saved {
 
 /// What a run may begin with.
 pub(crate) enum Source {
-    Run(Saved),
+    Run(Box<Saved>),
     Program(Box<Program>),
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn open(path: &Path) -> Result<Source> {
     let fail =
         |e: std::io::Error| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string());
     Ok(match is_run(path).map_err(fail)? {
-        true => Source::Run(Saved::open(path)?),
+        true => Source::Run(Box::new(Saved::open(path)?)),
         false => Source::Program(Box::new(Program::load(path)?)),
     })
 }
@@ -270,11 +270,10 @@ pub(crate) fn open(path: &Path) -> Result<Source> {
 fn is_run(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?;
     let (mut len, mut header) = ([0; 8], Vec::new());
-    if let Err(e) = file.read_exact(&mut len) {
-        return match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => Ok(false),
-            _ => Err(e),
-        };
+    match file.read_exact(&mut len) {
+        // Too short to be anything.
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
     }
     let len = u64::from_le_bytes(len).min(LONGEST_HEADER);
     file.take(len).read_to_end(&mut header)?;

@@ -121,7 +121,10 @@ fn a_plan_leaves_nothing_to_search_and_says_what_does_not_fit() {
         "{}",
         stdout(&run)
     );
-    bad(&[&base[..], &["--plan", &net]].concat(), "a Plan is a text");
+    bad(
+        &[&base[..], &["--plan", &net]].concat(),
+        "not a text in UTF-8",
+    );
 }
 
 #[test]
