@@ -112,18 +112,15 @@ fn unfold_layer(
         .chunks_exact(float.row_len())
         .zip(&weight.scale);
     for (c, (codes, &scale)) in rows.enumerate() {
-        let length = |sum: f32| sum.sqrt();
-        let own = length(codes.iter().map(|&q| f32::from(q).powi(2)).sum());
+        let own = codes.iter().map(|&q| f32::from(q).powi(2)).sum::<f32>();
         let alpha = match norms.is_empty() {
             true => scale,
-            false => length(float.row(c).iter().map(|w| w * w).sum()) / own,
+            false => (float.row(c).iter().map(|w| w * w).sum::<f32>() / own).sqrt(),
         };
-        let alpha = if alpha.is_normal() {
-            alpha
-        } else {
-            scale.abs()
-        };
-        values.extend(codes.iter().map(|&q| f32::from(q) * alpha));
+        // A channel of zeros has any.
+        let alpha = if alpha.is_normal() { alpha } else { 1.0 };
+        let unit = if norms.is_empty() { scale } else { alpha };
+        values.extend(codes.iter().map(|&q| f32::from(q) * unit));
         scales.push(scale / alpha);
         alphas.push(alpha);
     }
