@@ -4,8 +4,8 @@
     lab/recipes/train.py NAME... [--record lab/records/trained.csv]
 
 NAME is a recipe of this folder without `.toml`, with `@SEED` behind it for another seed than the recipe's. What it begins with is
-in its first comments: `# method`, `# from` (another recipe: its run, or its Program in models/, or else it is trained first). The teacher is ResNet-56
-at eight bits. All of it goes on where it was interrupted; files lie in target/train.
+in its first comments: `# method`, `# from` (another recipe: its run, or its Program in models/, or else it is trained first). The
+teacher is ResNet-56 at eight bits. All of it goes on where it was interrupted; files lie in target/train.
 """
 import argparse
 import csv
