@@ -48,15 +48,14 @@ pub(crate) fn read_parsed<T>(
 ///
 /// # Errors
 /// As reading a file, and `InvalidData` for one that is longer or no text in UTF-8.
-fn read_text(path: &Path, most: u64) -> io::Result<String> {
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     use io::Read;
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?
-        .take(most + 1)
-        .read_to_string(&mut text)?;
+    let wrong = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    let read = file.take(most + 1).read_to_end(&mut bytes)?;
     if read as u64 > most {
-        let message = format!("longer than {most} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        return Err(wrong(format!("longer than {most} bytes")));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| wrong("not a text in UTF-8".into()))
 }

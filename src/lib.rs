@@ -31,7 +31,7 @@ pub use allocate::{Allocation, Request, allocate};
 pub use budget::{Budget, Pin, Resource};
 pub use cost::{Cost, Precisions, Sizes, Table};
 pub use error::{Error, ErrorKind, Result};
-pub use file::write_whole;
+pub use file::{read_text, write_whole};
 pub use fingerprint::Fingerprint;
 pub use lower::{input_of, lower};
 pub use observe::observe;

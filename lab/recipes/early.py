@@ -7,40 +7,31 @@ Each round times single images and batches of 64 on one thread, by the policy an
 idle machine.
 """
 import argparse
-import csv
 import json
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CIFAR = ROOT / "target/real-data/cifar-10-batches-bin"
-EXBIT = ROOT / "target/release/exbit"
+from train import CIFAR, commit, exbit, write
+
 COLUMNS = ["network", "commit", "isa", "policy", "drop_held_out", "top1", "top1_end", "bops_mean", "rounds", "time", "time_least",
            "time_most", "time_batch64"]
 
 
-def exbit(*arguments):
-    command = [EXBIT, *map(str, arguments), "--data", CIFAR, "--json", "--quiet"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    # 3: done, and no thresholds save anything within the drop.
-    if done.returncode not in (0, 3):
-        raise SystemExit(done.returncode)
-    return json.loads(done.stdout)
+def found(*arguments):
+    return json.loads(exbit(*arguments, "--data", CIFAR, "--json", "--quiet", text=True))
 
 
 def measure(network, drop, rule, rounds):
     with tempfile.TemporaryDirectory() as folder:
         early = Path(folder) / "early.exbit"
-        chosen = exbit("exits", network, "--drop", drop, "--rule", rule, "--per-exit", "-o", early)
-        judged = [exbit("eval", early, "--threads", 1) for _ in range(rounds)]
-        batches = [exbit("bench", early, "--threads", 1, "--batch", 64) for _ in range(rounds)]
+        chosen = found("exits", network, "--drop", drop, "--rule", rule, "--per-exit", "-o", early)
+        judged = [found("eval", early, "--threads", 1) for _ in range(rounds)]
+        batches = [found("bench", early, "--threads", 1, "--batch", 64) for _ in range(rounds)]
     ratios = [j["beside_full"]["latency_ratio"] for j in judged]
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     return {
         "network": network.stem,
-        "commit": commit,
+        "commit": commit(),
         "isa": judged[0]["isa"],
         "policy": chosen["policy"],
         "drop_held_out": f"{chosen['drop']:.2f}",
@@ -70,11 +61,7 @@ def main():
     print(json.dumps(row))
     print(f"{lost:.2f} points below the end (at most 0.1 asked), {row['time']} of its time (at most 0.75 asked)")
     if args.record:
-        old = list(csv.DictReader(args.record.open())) if args.record.exists() else []
-        with args.record.open("w", newline="") as file:
-            out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            out.writeheader()
-            out.writerows([r for r in old if r["network"] != row["network"]] + [row])
+        write(args.record, COLUMNS, [row])
 
 
 main()

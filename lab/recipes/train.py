@@ -105,11 +105,12 @@ def header(run):
     return next(iter(metadata.values()))
 
 
-def write(path, rows):
+def write(path, columns, rows):
+    """The rows into the CSV `path`, in the place of those of the same networks."""
     old = list(csv.DictReader(path.open())) if path.exists() else []
     new = {row["network"] for row in rows}
     with path.open("w", newline="") as file:
-        out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        out = csv.DictWriter(file, columns, lineterminator="\n")
         out.writeheader()
         out.writerows([row for row in old if row["network"] not in new] + rows)
 
@@ -133,7 +134,8 @@ def main():
         for row in rows:
             print(json.dumps(row), flush=True)
         if args.record:
-            write(args.record, rows)
+            write(args.record, COLUMNS, rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -71,8 +71,9 @@ fn open(
         run.resume(&file)?;
         run
     } else {
-        let note = program.notes.iter().find(|(key, _)| key == "recipe");
-        let (_, text) = note.ok_or_else(|| format!("{name} does not say its recipe"))?;
+        let text = program
+            .note("recipe")
+            .ok_or_else(|| format!("{name} does not say its recipe"))?;
         // Nothing is to be learned, so nobody teaches; and bits are what they have become.
         let recipe = Recipe {
             temperature: 1.0,

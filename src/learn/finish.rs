@@ -156,9 +156,14 @@ fn whole(name: &str, n: f32) -> Result<Bits> {
     })
 }
 
-fn named_node(network: &Network, name: &str) -> Result<NodeId> {
+/// The node of this name, if folding has left it.
+pub(super) fn named(network: &Network, name: &str) -> Option<NodeId> {
     let at = network.model.nodes().iter().position(|n| n.name == name);
     at.map(NodeId)
+}
+
+fn named_node(network: &Network, name: &str) -> Result<NodeId> {
+    named(network, name)
         .ok_or_else(|| Error::new(ErrorKind::Mismatch, name, "is not in the folded network"))
 }
 

@@ -13,12 +13,13 @@
 //! what training has not (offsets of activations, negative scales): it is refused.
 
 use exbit_engine::Program;
-use exbit_grad::{Mode, forward};
-use exbit_model::{BatchNorm, Model, NodeId, Op};
+use exbit_grad::{Mode, forward, moments};
+use exbit_model::{BatchNorm, Model, NodeId, Op, Tensor};
 
 use super::checkpoint::Tensors;
+use super::finish::named;
 use super::graph::{Graph, Role};
-use super::parameters::Parameters;
+use super::parameters::{Parameters, What};
 use super::pdq;
 use crate::lower::raise;
 use crate::prepare::{Network, prepare};
@@ -37,29 +38,19 @@ pub(crate) fn unfold(base: &Model, graph: &Graph, program: &Program) -> Result<T
         let Some(layer) = named(&network, &node.name).and_then(|id| numbers.layers.get(&id)) else {
             continue;
         };
-        match &node.op {
-            Op::Conv(_) | Op::Linear(_) => {
-                unfold_layer(base, &network, NodeId(i), layer, &mut tensors)?;
-            }
-            // One code a channel.
-            Op::BatchNorm(_) | Op::Affine(_) => {
-                let pairs = layer.weight.codes.iter().zip(&layer.weight.scale);
-                let scale = pairs
-                    .map(|(&code, &scale)| f32::from(code) * scale)
-                    .collect();
-                set_norm(base, NodeId(i), scale, layer.bias.clone(), &mut tensors);
-            }
-            Op::Activation(_)
-            | Op::Add
-            | Op::Concat { .. }
-            | Op::Pad(_)
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::GlobalAvgPool
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Softmax { .. }
-            | Op::FakeQuant(_) => {}
+        if let Some(float) = node.op.weight() {
+            unfold_layer(base, &network, (NodeId(i), float), layer, &mut tensors)?;
+        } else {
+            // A lone normalisation has one code a channel.
+            let pairs = layer.weight.codes.iter().zip(&layer.weight.scale);
+            let scale = pairs.map(|(&code, &scale)| f32::from(code) * scale);
+            set_norm(
+                base,
+                NodeId(i),
+                scale.collect(),
+                layer.bias.clone(),
+                &mut tensors,
+            );
         }
     }
     for site in graph.sites.iter().filter(|s| s.role != Role::Input) {
@@ -85,22 +76,14 @@ fn not_trained(place: &str, what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, place, message)
 }
 
-fn named(network: &Network, name: &str) -> Option<NodeId> {
-    let at = network.model.nodes().iter().position(|n| n.name == name);
-    at.map(NodeId)
-}
-
 fn unfold_layer(
     base: &Model,
     network: &Network,
-    id: NodeId,
+    (id, float): (NodeId, &Tensor),
     layer: &QuantizedLayer,
     tensors: &mut Tensors,
 ) -> Result<()> {
     let node = base.node(id);
-    let Some(float) = node.op.weight() else {
-        return Ok(());
-    };
     let norms = norms(base, network, id);
     let QuantizedLayer { weight, bias } = layer;
     if norms.is_empty() && weight.scale.iter().any(|&scale| scale < 0.0) {
@@ -194,16 +177,18 @@ pub(crate) fn center(
         if !tensors.contains_key(&format!("{}.mean", node.name)) {
             continue;
         }
-        let seen = tape.value(node.inputs[0]);
-        let (mean, var) = moments(seen, images, bn.mean.len());
+        let input = node.inputs[0];
+        let (mean, var) = moments(&graph.model.value(input).shape, tape.value(input));
         let moved = centered(bn, mean, var);
-        for (part, value) in [("weight", &moved.gamma), ("bias", &moved.beta)] {
-            let name = format!("{}.{part}", node.name);
-            if let Some(own) = parameters.all.iter_mut().find(|p| p.name == name) {
-                own.value.clone_from(value);
+        let id = NodeId(i);
+        for parameter in &mut parameters.all {
+            if parameter.what == What::Weight(id) {
+                parameter.value.clone_from(&moved.gamma);
+            } else if parameter.what == What::Bias(id) {
+                parameter.value.clone_from(&moved.beta);
             }
         }
-        *graph.model.op_mut(NodeId(i)) = Op::BatchNorm(moved);
+        *graph.model.op_mut(id) = Op::BatchNorm(moved);
     }
 }
 
@@ -217,18 +202,4 @@ fn centered(bn: &BatchNorm, mean: Vec<f32>, var: Vec<f32>) -> BatchNorm {
     }
     (out.mean, out.var) = (mean, var);
     out
-}
-
-/// Mean and variance of each channel of `images` images.
-fn moments(x: &[f32], images: usize, channels: usize) -> (Vec<f32>, Vec<f32>) {
-    let positions = x.len() / (images * channels).max(1);
-    let of = |c: usize| {
-        let planes = x.chunks_exact(positions).skip(c).step_by(channels);
-        let all = planes.flatten().map(|&x| f64::from(x));
-        let n = (images * positions) as f64;
-        let mean = all.clone().sum::<f64>() / n;
-        let var = all.map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        (mean as f32, var as f32)
-    };
-    (0..channels).map(of).unzip()
 }

@@ -1,7 +1,7 @@
 //! A network from a file: a float Model or a Program, which its first bytes tell.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use exbit_engine::Program;
@@ -97,16 +97,10 @@ const LONGEST_TEXT: u64 = 1 << 22;
 
 /// The text in the file `path`: a recipe, a Plan, names.
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
-    let wrong = |what: &str| Failure::bad_input(format!("{}: {what}", path.display()));
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| Failure::io(path, &e))?;
-    file.take(LONGEST_TEXT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Failure::io(path, &e))?;
-    if bytes.len() as u64 > LONGEST_TEXT {
-        return Err(wrong("longer than 4 MiB: no text that is read here"));
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("not a text in UTF-8"))
+    exbit::read_text(path, LONGEST_TEXT).map_err(|e| match e.kind() == ErrorKind::InvalidData {
+        true => Failure::bad_input(format!("{}: {e}", path.display())),
+        false => Failure::io(path, &e),
+    })
 }
 
 /// The names in the file `path`, one a line, for a network of `classes` classes.

@@ -37,6 +37,14 @@ pub struct Program {
     pub notes: Vec<(String, String)>,
 }
 
+impl Program {
+    /// The first note under `key`.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        let note = self.notes.iter().find(|(own, _)| own == key);
+        note.map(|(_, text)| text.as_str())
+    }
+}
+
 /// How pixels become codes: `x = pixel * scale[c] + shift[c]`, then the grid of value 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {

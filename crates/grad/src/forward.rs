@@ -36,6 +36,14 @@ pub fn forward(model: &Model, x: &[f32], images: usize, mode: Mode) -> Tape {
     tape
 }
 
+/// Mean and biased variance of each channel of `x`, images of `shape`: what a BatchNorm in
+/// [`Mode::Train`] takes them for.
+pub fn moments(shape: &[usize], x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut moments = Moments::new(shape);
+    moments.add(x);
+    moments.mean_and_variance()
+}
+
 fn check_input(model: &Model, x: &[f32], images: usize) {
     let len = model.input_len();
     assert_eq!(x.len(), images * len, "{images} images of {len} entries");

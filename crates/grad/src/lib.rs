@@ -25,5 +25,5 @@ mod tape;
 
 pub use adam::Adam;
 pub use backward::{Cotangent, Gradients, NodeGradient, Wanted, backward};
-pub use forward::{forward, infer, infer_with};
+pub use forward::{forward, infer, infer_with, moments};
 pub use tape::{Mode, Tape};

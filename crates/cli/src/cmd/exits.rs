@@ -122,13 +122,13 @@ fn chosen(
 /// How many of `images` the training of `program` kept apart, if `exbit train` made it from so
 /// many.
 fn held_out(program: &Program, images: usize) -> Option<usize> {
-    let note = |asked: &str| {
-        let note = program.notes.iter().find(|(key, _)| key == asked);
-        note.map(|(_, text)| text.as_str())
-    };
     // Programs of before do not say from how many.
-    let same = note("images").is_none_or(|n| n == images.to_string());
-    let recipe = note("recipe").and_then(|text| Recipe::parse(text).ok())?;
+    let same = program
+        .note("images")
+        .is_none_or(|n| n == images.to_string());
+    let recipe = program
+        .note("recipe")
+        .and_then(|text| Recipe::parse(text).ok())?;
     (same && (1..images).contains(&recipe.held_out)).then_some(recipe.held_out)
 }
 
