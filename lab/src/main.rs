@@ -9,6 +9,7 @@ mod equality;
 mod figure;
 mod import;
 mod memory;
+mod picture;
 mod points;
 mod table;
 mod trained;
@@ -53,8 +54,12 @@ struct Arguments {
     /// Put the table of results, made from the record, into this README at the end
     #[arg(long, requires = "record")]
     readme: Option<PathBuf>,
+    /// Draw the trade-off of the trained networks here (SVG) at the end: the record of
+    /// `recipes/train.py`, and what one threshold for all exits gives on the test images
+    #[arg(long)]
+    picture: Option<PathBuf>,
     /// What to measure
-    #[arg(value_enum, required_unless_present = "readme")]
+    #[arg(value_enum, required_unless_present_any = ["readme", "picture"])]
     checks: Vec<Check>,
 }
 
@@ -78,7 +83,7 @@ enum Check {
     Cost,
     /// Resident memory of `exbit predict` against its file and arena
     Memory,
-    /// The networks in `models/` against the runs that made them, where these are in target/train
+    /// The networks in `models/` against the runs that made them, or that take up their numbers
     Trained,
 }
 
@@ -134,6 +139,9 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     if let (Some(file), Some(readme)) = (&arguments.record, &arguments.readme) {
         table::write(file, readme)?;
+    }
+    if let Some(file) = &arguments.picture {
+        picture::draw(&cifar, file)?;
     }
     record.close()
 }

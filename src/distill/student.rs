@@ -16,7 +16,7 @@ use crate::Result;
 use crate::prepare::Network;
 use crate::quantized::{FakeQuantized, Quantized, QuantizedLayer, set_layer};
 use crate::samples::Samples;
-use crate::sensitivity::kl;
+use crate::sensitivity::kl_sum;
 
 pub(super) struct Student {
     fake: FakeQuantized,
@@ -87,7 +87,7 @@ impl Student {
             let batch = batch?;
             let [float, own] = [&network.model, &self.fake.model];
             let [float, own] = [float, own].map(|model| infer(model, &batch.x, batch.images));
-            sum += divergence(&float, &own, float.len() / batch.images);
+            sum += kl_sum(&float, &own, float.len() / batch.images);
             images += batch.images;
         }
         Ok(sum / images.max(1) as f64)
@@ -99,7 +99,7 @@ impl Student {
         let model = &self.fake.model;
         let classes = teacher.len() / images;
         let tape = forward(model, x, images, Mode::Eval);
-        let divergence = divergence(teacher, tape.output(), classes);
+        let divergence = kl_sum(teacher, tape.output(), classes);
         let targets = probabilities(teacher, classes);
         let (_, mut seed) = soft_cross_entropy(tape.output(), &targets, classes);
         seed.iter_mut().for_each(|g| *g /= images as f32);
@@ -183,12 +183,6 @@ impl Step {
             ..self.start
         }
     }
-}
-
-/// The sum of `KL(p, q)` over rows of logits.
-fn divergence(p: &[f32], q: &[f32], classes: usize) -> f64 {
-    let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
-    rows.map(|(p, q)| kl(p, q)).sum()
 }
 
 /// Standard deviation of each channel of every value, over the first batch.

@@ -14,7 +14,7 @@ mod search;
 mod tests;
 
 pub use curve::curve;
-pub use held::{HeldOut, Outcome};
+pub use held::{HeldOut, Oracle, Outcome};
 
 use exbit_engine::Policy;
 

@@ -202,3 +202,33 @@ fn images_that_are_no_numbers_go_to_the_end() {
         }
     }
 }
+
+#[test]
+fn no_policy_beats_the_oracle() {
+    let mut random = Random(7);
+    for _ in 0..100 {
+        let (exits, images) = (1 + random.below(3), 1 + random.below(5));
+        let (held, costs) = (held(&mut random, images, exits), costs(exits));
+        let oracle = held.oracle(&costs);
+        let mut ways = vec![0; images];
+        // Every choice of a way out for each image, one counter of base `exits + 1`.
+        let open = costs(&Policy::MaxSoftmax(vec![0.0; exits]));
+        let mut best = (0, f64::INFINITY);
+        loop {
+            let pairs = || held.each().zip(&ways);
+            let right = pairs().filter(|(image, way)| image[**way].right).count();
+            let sum: u64 = ways.iter().map(|&way| open[way]).sum();
+            let bops = sum as f64 / images as f64;
+            if right > best.0 || right == best.0 && bops < best.1 {
+                best = (right, bops);
+            }
+            let Some(next) = ways.iter().position(|&way| way < exits) else {
+                break;
+            };
+            ways[next] += 1;
+            ways[..next].fill(0);
+        }
+        let top1 = 100.0 * best.0 as f64 / images as f64;
+        assert!((oracle.top1 - top1).abs() < 1e-9 && (oracle.bops_mean - best.1).abs() < 1e-9);
+    }
+}

@@ -119,15 +119,17 @@ fn distance(
         let batch = batch?;
         let other = infer(model, &batch.x, batch.images);
         let classes = float.len() / batch.images.max(1);
-        sum += float
-            .chunks_exact(classes)
-            .zip(other.chunks_exact(classes))
-            .map(|(p, q)| kl(p, q))
-            .sum::<f64>();
+        sum += kl_sum(float, &other, classes);
         images += batch.images;
         progress(batch.images);
     }
     Ok(sum / images.max(1) as f64)
+}
+
+/// The sum of [`kl`] over rows of logits, `(images, classes)`.
+pub(crate) fn kl_sum(p: &[f32], q: &[f32], classes: usize) -> f64 {
+    let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
+    rows.map(|(p, q)| kl(p, q)).sum()
 }
 
 /// `sum_k p_k log(p_k / q_k)` of two rows of logits.

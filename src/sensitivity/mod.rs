@@ -35,6 +35,7 @@ mod taylor;
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use measured::kl_sum;
 pub use measured::{divergence, insert_after, kl};
 pub use rank::{Rank, ranks, spearman};
 pub use tables::{Conditions, Tables};

@@ -28,6 +28,9 @@ use headline::{before_and_after, header};
 /// Widths of a drawing, in units of a pixel: for a desk and for a telephone.
 const WIDTHS: [(&str, f64); 2] = [("wide", 560.0), ("narrow", 340.0)];
 
+/// Colours, and the style of drawings: of a page, and of a drawing that is a file of its own.
+const DRAWING: &str = include_str!("drawing.css");
+
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 impl Report {
@@ -60,7 +63,7 @@ fn page(title: &str, body: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                style { (PreEscaped(include_str!("page.css"))) }
+                style { (PreEscaped(DRAWING)) (PreEscaped(include_str!("page.css"))) }
             }
             body {
                 main { (body) }

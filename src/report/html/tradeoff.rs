@@ -1,12 +1,12 @@
 //! The page of a trade-off: top-1 against mean BOPs, and against time.
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::axis::Axis;
 use super::frame::{Frame, px};
 use super::label::{Place, place};
 use super::table::table;
-use super::{figure, page};
+use super::{DRAWING, WIDTHS, figure, page};
 use crate::report::column::point_columns;
 use crate::report::number::digits;
 use crate::report::{Quantity, Tradeoff, TradeoffPoint};
@@ -14,7 +14,7 @@ use crate::report::{Quantity, Tradeoff, TradeoffPoint};
 impl Tradeoff {
     /// The trade-off as an HTML page in one file.
     pub fn to_html(&self) -> String {
-        let over = |quantity| move |width| draw(self, quantity, width);
+        let over = |quantity| move |width| draw(self, quantity, width, None);
         let body = html! {
             h1 { (self.network) ", leaving early" }
             p { (self.images) " of " (self.data) "." }
@@ -32,6 +32,11 @@ impl Tradeoff {
             }
         };
         page(&format!("{}, leaving early", self.network), &body)
+    }
+
+    /// Top-1 against mean BOPs as an SVG file that needs nothing else, to be shown in a text.
+    pub fn to_svg(&self) -> String {
+        draw(self, Quantity::Bops, WIDTHS[0].1, Some(DRAWING)).map_or_else(String::new, |d| d.0)
     }
 }
 
@@ -54,8 +59,14 @@ fn amount(point: &TradeoffPoint, quantity: Quantity) -> Option<f64> {
     .filter(|amount| amount.is_finite() && point.top1.is_finite())
 }
 
-/// Draws the points that have `quantity`, `width` units wide; `None` where there are none.
-fn draw(tradeoff: &Tradeoff, quantity: Quantity, width: f64) -> Option<Markup> {
+/// Draws the points that have `quantity`, `width` units wide, with a `style` of its own where the
+/// page has none; `None` where there are no points.
+fn draw(
+    tradeoff: &Tradeoff,
+    quantity: Quantity,
+    width: f64,
+    style: Option<&str>,
+) -> Option<Markup> {
     let with = |p| amount(p, quantity).map(|amount| (p, amount));
     let curve: Vec<(&TradeoffPoint, f64)> = tradeoff.curve.iter().filter_map(with).collect();
     let others: Vec<(&TradeoffPoint, f64)> = tradeoff.others.iter().filter_map(with).collect();
@@ -84,7 +95,9 @@ fn draw(tradeoff: &Tradeoff, quantity: Quantity, width: f64) -> Option<Markup> {
         format!("{label}top-1 {} %, {amount}", digits(p.0.top1))
     };
     Some(html! {
-        svg viewBox=(frame.view_box()) role="img" aria-label="Top-1 against cost" {
+        svg viewBox=(frame.view_box()) role="img" aria-label="Top-1 against cost"
+            xmlns=[style.map(|_| "http://www.w3.org/2000/svg")] {
+            @if let Some(style) = style { style { (PreEscaped(style)) } }
             (frame.y_axis(&y, "top-1, %"))
             (frame.x_axis(&x, &format!("{} on average, {name}", quantity.words())))
             polyline.front points=(line.trim_end()) {}
@@ -166,5 +179,8 @@ mod tests {
         let without = sample(false).to_html();
         assert_eq!(without.matches("<svg viewBox=\"0 0 560").count(), 1);
         assert!(!Tradeoff::default().to_html().contains("<svg"));
+        let alone = sample(false).to_svg();
+        assert!(alone.starts_with("<svg viewBox=\"0 0 560") && alone.ends_with("</svg>"));
+        assert!(alone.contains("http://www.w3.org/2000/svg") && alone.contains("--paper"));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     let goal = goal(args, &program);
     let found = calibrate(&held, rule(args.rule), thresholds(args), goal, &costs);
     let curve = curve(&held, rule(args.rule), &costs, CURVE);
-    let json = json(args, &program, &held, &found, &curve);
+    let json = json(args, &program, &held, &found, held.oracle(&costs), &curve);
     if let Some(path) = &args.report {
         let image = set.batch(&preprocess, &images.chosen[..1])?.pixels;
         let data = set.to_string();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use exbit::cost::{Work, expected, work_to_exits};
-use exbit::exits::{Calibration, HeldOut, Outcome};
+use exbit::exits::{Calibration, HeldOut, Oracle, Outcome};
 use exbit_engine::Program;
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ pub(super) struct Json<'a> {
     bops_full_edges_at_8: u64,
     exits: Vec<Exit>,
     crossed: Crossed,
+    oracle: Beyond,
     curve: Vec<Point>,
 }
 
@@ -47,6 +48,13 @@ struct Crossed {
     bops_mean: f64,
 }
 
+/// What an oracle would give that knows where an answer is right.
+#[derive(Serialize)]
+struct Beyond {
+    top1: f64,
+    bops_mean: f64,
+}
+
 /// What one policy with one threshold gives.
 #[derive(Serialize)]
 struct Point {
@@ -62,6 +70,7 @@ pub(super) fn json<'a>(
     program: &Program,
     held: &HeldOut,
     found: &Calibration,
+    oracle: Oracle,
     curve: &[Outcome],
 ) -> Json<'a> {
     let (chosen, full) = (&found.chosen, super::full(program));
@@ -100,6 +109,10 @@ pub(super) fn json<'a>(
         crossed: Crossed {
             drop: found.crossed.drop,
             bops_mean: found.crossed.bops_mean,
+        },
+        oracle: Beyond {
+            top1: oracle.top1,
+            bops_mean: oracle.bops_mean,
         },
         curve: curve.iter().map(point).collect(),
     }
@@ -144,6 +157,12 @@ pub(super) fn text(json: &Json, goal: &str) -> String {
              {:.1} % of its BOPs",
             json.crossed.drop,
             share(json.crossed.bops_mean)
+        ),
+        format!(
+            "an oracle, by which every image leaves where it is first answered rightly: top-1 \
+             {:.2} %, {:.1} % of its BOPs",
+            json.oracle.top1,
+            share(json.oracle.bops_mean)
         ),
     ];
     if !json.met {
