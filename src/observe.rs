@@ -70,7 +70,12 @@ fn noise(
                         let grid = quantized.grid(network, value);
                         noise.add(numbers, codes.iter().map(|&c| grid.value(c)));
                     }
-                    None => noise.add(numbers, simulated.output.iter().copied()),
+                    None => {
+                        let exits = network.model.exits().iter().zip(&simulated.exits);
+                        let exit = exits.clone().find(|(v, _)| **v == value);
+                        let answer = exit.map_or(&simulated.output, |(_, answer)| answer);
+                        noise.add(numbers, answer.iter().copied());
+                    }
                 }
             }
             if let Some(noise) = own.get_mut(&value) {

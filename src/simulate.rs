@@ -4,20 +4,22 @@
 //! It works on the model's side of `lower`, in `(N, C, H, W)` order and with the training core's
 //! convolution, and shares only the epilogue with the engine: that both give the same codes at
 //! every step is what shows that lowering and engine are right. Where `sum |w| * levels` could
-//! reach 2^24, the weight is split as `w = 16 h + l` and the two exact sums are joined as integers.
+//! reach 2^24, rows of weights are cut into pieces that could not, and their sums are joined as
+//! integers.
+
+mod layer;
 
 use std::collections::BTreeMap;
 
 use exbit_engine::Input;
 use exbit_kernels::{Epilogue, Grid, pixel_table, regrid_table};
-use exbit_model::{
-    Activation, Conv, Linear, Model, NodeId, Op, Pad, Pool, Result, Tensor, ValueId, Window,
-};
+use exbit_model::{Model, NodeId, Op, Pad, Pool, Result, ValueId, Window};
 use rayon::prelude::*;
 
-use crate::lower::{engine_activation, layer, window};
+use crate::lower::{engine_activation, window};
 use crate::prepare::{Network, Stage, StageKind};
-use crate::quantized::{Quantized, QuantizedLayer};
+use crate::quantized::Quantized;
+use layer::{CodeLayer, code_layer};
 
 /// A quantized network ready to be run in floats.
 #[derive(Debug)]
@@ -25,13 +27,6 @@ pub struct Simulator<'a> {
     network: &'a Network,
     quantized: &'a Quantized,
     layers: BTreeMap<NodeId, CodeLayer>,
-}
-
-/// A layer whose weights are codes: `sum = factor[0] * run(parts[0]) + ..`.
-#[derive(Debug)]
-struct CodeLayer {
-    parts: Vec<(i64, Model)>,
-    epilogue: Epilogue,
 }
 
 /// What a simulated batch gave.
@@ -182,12 +177,10 @@ impl<'a> Simulator<'a> {
         let zero = f32::from(self.quantized.grid(self.network, stage.inputs[0]).zero);
         let centred: Vec<f32> = x[0].iter().map(|&c| f32::from(c) - zero).collect();
         let mut sums = Vec::new();
-        for (factor, part) in &layer.parts {
+        for part in &layer.parts {
             let part = exbit_grad::infer(part, &centred, images);
-            sums.resize(part.len(), 0i64);
-            sums.iter_mut()
-                .zip(part)
-                .for_each(|(s, p)| *s += factor * p as i64);
+            sums.resize(part.len(), 0);
+            sums.iter_mut().zip(part).for_each(|(s, p)| *s += p as i32);
         }
         let shape = &self.network.model.value(stage.output).shape;
         let positions: usize = shape[1..].iter().product();
@@ -196,7 +189,7 @@ impl<'a> Simulator<'a> {
         let all = sums
             .iter()
             .enumerate()
-            .map(|(i, &s)| (s as i32, channel(i), residual(i)));
+            .map(|(i, &s)| (s, channel(i), residual(i)));
         finish(&layer.epilogue, self.target(stage).is_some(), all)
     }
 
@@ -259,83 +252,6 @@ fn finish(e: &Epilogue, codes: bool, all: impl Iterator<Item = (i32, usize, u8)>
         true => Outcome::Codes(all.map(|(acc, c, r)| e.code(acc, c, r)).collect()),
         false => Outcome::Real(all.map(|(acc, c, r)| e.real(acc, c, r)).collect()),
     }
-}
-
-fn code_layer(
-    network: &Network,
-    quantized: &Quantized,
-    stage: &Stage,
-    activation: Option<Activation>,
-) -> Result<CodeLayer> {
-    let op = &network.model.node(stage.node).op;
-    let own = layer(op, stage.node, quantized);
-    let grid = |v: ValueId| quantized.grid(network, v);
-    let real = network.is_real(stage.output);
-    let epilogue = Epilogue::conv(
-        grid(stage.inputs[0]),
-        &own.weight.scale,
-        &own.bias,
-        stage.inputs.get(1).map(|&v| grid(v)),
-        engine_activation(activation),
-        (!real).then(|| grid(stage.output)),
-    );
-    let levels = u64::from(grid(stage.inputs[0]).bits.levels());
-    let row = own.weight.codes.len() / own.weight.scale.len();
-    let row_sum = |row: &[i8]| {
-        row.iter()
-            .map(|&w| u64::from(w.unsigned_abs()))
-            .sum::<u64>()
-    };
-    let widest = own
-        .weight
-        .codes
-        .chunks_exact(row)
-        .map(row_sum)
-        .max()
-        .unwrap_or(0);
-    let shape = network.model.value(stage.inputs[0]).shape.clone();
-    let part = |code: &dyn Fn(i8) -> i8| -> Result<Model> {
-        let codes = own
-            .weight
-            .codes
-            .iter()
-            .map(|&c| f32::from(code(c)))
-            .collect();
-        let mut m = Model::new("codes", "x", shape.clone());
-        let input = m.input();
-        m.push("layer", code_op(op, &own, codes)?, &[input])?;
-        Ok(m)
-    };
-    let parts = if widest * levels < 1 << 24 {
-        vec![(1, part(&|c| c)?)]
-    } else {
-        vec![
-            (16, part(&|c| c.div_euclid(16))?),
-            (1, part(&|c| c.rem_euclid(16))?),
-        ]
-    };
-    Ok(CodeLayer { parts, epilogue })
-}
-
-/// The layer's op with codes for weights and no bias.
-fn code_op(op: &Op, own: &QuantizedLayer, codes: Vec<f32>) -> Result<Op> {
-    if let Op::Conv(conv) = op {
-        let weight = Tensor::new(conv.weight.shape().to_vec(), codes)?;
-        return Ok(Op::Conv(Conv {
-            weight,
-            bias: None,
-            ..conv.clone()
-        }));
-    }
-    if let Op::Linear(linear) = op {
-        let weight = Tensor::new(linear.weight.shape().to_vec(), codes)?;
-        return Ok(Op::Linear(Linear { weight, bias: None }));
-    }
-    let shift = vec![0.0; own.bias.len()];
-    Ok(Op::Affine(exbit_model::Affine {
-        scale: codes,
-        shift,
-    }))
 }
 
 /// For every output of a window over `(N, C, H, W)` codes, `take` the codes inside the image and

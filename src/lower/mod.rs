@@ -31,7 +31,8 @@ pub fn input_of(preprocess: &Preprocess) -> Input {
 /// The Program of `network` with the numbers of `quantized`; pixels enter through `input`.
 ///
 /// # Panics
-/// When `quantized` lacks a layer or a site of `network`: both come from one preparation.
+/// When `quantized` lacks a layer or a site of `network`: both come from one preparation, which
+/// has a stage for every answer.
 pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program {
     let mut program = Program {
         name: network.model.name().to_owned(),
@@ -49,7 +50,7 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
     let first = network.model.input();
     slots[first.0] = Some(push_value(&mut program, network, quantized, first));
     for stage in &network.stages {
-        let inputs: Vec<usize> = stage.inputs.iter().filter_map(|v| slots[v.0]).collect();
+        let inputs: Vec<usize> = stage.inputs.iter().map(|&v| slot(&slots, v)).collect();
         let Some(kind) = step_kind(network, quantized, stage) else {
             slots[stage.output.0] = Some(inputs[0]);
             continue;
@@ -64,15 +65,18 @@ pub fn lower(network: &Network, quantized: &Quantized, input: Input) -> Program 
             output,
         });
     }
-    program.output = slots[network.model.output().0].unwrap_or(0);
-    let exits = network.model.exits().iter();
-    program.exits = exits
-        .filter_map(|&v| {
-            let name = network.model.value(v).name.clone();
-            slots[v.0].map(|value| Exit { name, value })
-        })
-        .collect();
+    program.output = slot(&slots, network.model.output());
+    let exit = |&v: &ValueId| Exit {
+        name: network.model.value(v).name.clone(),
+        value: slot(&slots, v),
+    };
+    program.exits = network.model.exits().iter().map(exit).collect();
     program
+}
+
+/// Where value `v` of the network stands in the Program.
+fn slot(slots: &[Option<usize>], v: ValueId) -> usize {
+    slots[v.0].expect("stages are in order, and every answer ends one")
 }
 
 fn push_value(
@@ -241,10 +245,14 @@ fn engine_window(w: &Window) -> engine::Window {
     }
 }
 
-/// The same function, as the engine names it. A sigmoid is never inside a stage.
+/// The same function, as the engine names it.
+///
+/// # Panics
+/// For a sigmoid, which preparing never takes into a stage: it is a table.
 pub(crate) fn engine_activation(activation: Option<Activation>) -> engine::Activation {
     match activation {
-        None | Some(Activation::Sigmoid) => engine::Activation::NONE,
+        None => engine::Activation::NONE,
+        Some(Activation::Sigmoid) => unreachable!("a sigmoid inside a stage"),
         Some(Activation::Relu) => engine::Activation::Clip {
             lo: 0.0,
             hi: f32::INFINITY,

@@ -44,8 +44,8 @@ impl Value {
 
 impl Program {
     /// Whether this Program can run: shapes follow from each other, indices, lengths and numbers
-    /// are sound, no sum can overflow 32 bits, and its arena, its packed weights and its answers
-    /// are at most 1 GiB each.
+    /// are sound, no sum can overflow 32 bits, and its arena, its packed weights, its answers and
+    /// the padded input of a layer, which each thread holds, are at most 1 GiB each.
     ///
     /// # Errors
     /// `Mismatch` at the first place where it cannot.
@@ -102,7 +102,14 @@ impl Program {
     fn table_bytes(&self, step: &Step) -> usize {
         match &step.kind {
             StepKind::AvgPool { window, .. } => window.area() * BYTES_OF_A_MEAN,
-            StepKind::Shuffle { .. } => self.values[step.output].len() * size_of::<u32>(),
+            // The table is made anew for each view, an entry in as many divisions as axes: what
+            // takes the time of so many tables counts as them.
+            StepKind::Shuffle { views } => {
+                let axes = views.iter().map(|(_, axes)| 1 + axes.len()).sum::<usize>();
+                let entries = self.values[step.output].len();
+                axes.saturating_mul(entries)
+                    .saturating_mul(size_of::<u32>())
+            }
             StepKind::Concat => step.inputs.len() * 256,
             StepKind::Table { .. } => 256,
             StepKind::Conv(conv) => {

@@ -51,8 +51,8 @@ impl Session {
         Self::build(program, 1, named_isa(isa)?, false)
     }
 
-    /// As [`Session::with_isa`], with an arena in which no two values share their place: after a
-    /// run, [`Session::codes`] shows all of them.
+    /// As [`Session::with_isa`], with an arena in which no two values share their place, however
+    /// large that is: after a run, [`Session::codes`] shows those of every step that ran.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -216,8 +216,9 @@ impl Session {
         Ok(&self.answers[..needed])
     }
 
-    /// The codes of value `v` as the last [`Session::run`] left them; `None` where the value is
-    /// real or unknown, or this Session does not keep values.
+    /// The codes of value `v` as the last [`Session::run`] left them, of an earlier image where its
+    /// step did not run; `None` where the value is real or unknown, or this Session does not keep
+    /// values.
     pub fn codes(&self, v: usize) -> Option<&[u8]> {
         let place = self
             .network

@@ -139,23 +139,39 @@ fn an_arena_is_little_more_than_what_lives_at_once() {
     }
 }
 
-#[test]
-fn a_packed_value_that_no_desk_holds_is_shuffled_code_by_code() {
-    let mut random = Random::new(5);
-    let mut program = random::program(&mut random, 1);
+/// A Program that turns `height` lines of `width` codes, `times` there and back, and once more.
+fn turning(random: &mut Random, [height, width]: [usize; 2], times: usize) -> Program {
+    let mut program = random::program(random, 1);
     let (value, mut moved) = (program.values[0].clone(), program.values[0].clone());
     program.values = vec![value];
-    program.values[0].shape = [90, 101, 1];
-    moved.shape = [101, 90, 1];
+    program.values[0].shape = [height, width, 1];
+    moved.shape = [width, height, 1];
     program.values.push(moved);
     program.steps.truncate(1);
+    let (there, back) = (vec![height, width], vec![width, height]);
+    let turns = (0..times).flat_map(|_| [there.clone(), back.clone()]);
+    let turns = turns.chain([there.clone()]);
     program.steps[0].kind = StepKind::Shuffle {
-        views: vec![(vec![90, 101], vec![1, 0])],
+        views: turns.map(|shape| (shape, vec![1, 0])).collect(),
     };
     program.steps[0].inputs = vec![0];
     (program.steps[0].output, program.output) = (1, 1);
     program.input.scale.truncate(1);
     program.input.shift.truncate(1);
+    program
+}
+
+#[test]
+fn views_that_would_take_hours_are_refused() {
+    let mut random = Random::new(5);
+    assert!(turning(&mut random, [1000, 999], 2).check().is_ok());
+    assert!(turning(&mut random, [1000, 999], 50).check().is_err());
+}
+
+#[test]
+fn a_packed_value_that_no_desk_holds_is_shuffled_code_by_code() {
+    let mut random = Random::new(5);
+    let mut program = turning(&mut random, [90, 101], 0);
     for bits in (1..=8).filter_map(Bits::new) {
         for value in &mut program.values {
             let scale = 1.0 / 32.0;

@@ -42,7 +42,8 @@ impl Activation {
     pub fn is_sound(self) -> bool {
         match self {
             Activation::Clip { lo, hi } => lo <= hi,
-            Activation::LeakyRelu { slope } => small(slope),
+            // Times a sum that has been scaled, it stays finite.
+            Activation::LeakyRelu { slope } => slope.abs() < 1e9,
             Activation::HardSwish => true,
             Activation::HardSigmoid { alpha, beta } => small(alpha) && small(beta),
         }

@@ -136,8 +136,8 @@ impl Epilogue {
         fits(128 * weights.len() as u64) || fits(magnitude(weights))
     }
 
-    /// Whether no sum within `±2^31` can leave the finite numbers on its way; the activation is
-    /// sound.
+    /// Whether no sum within `±2^31` can leave the finite numbers on its way to a real number, nor
+    /// become none on its way to a code, whose range clips it; the activation is sound.
     pub fn is_finite(&self) -> bool {
         let constants = self.m.iter().chain(&self.b).chain(&self.m_r);
         let finish = match self.finish {

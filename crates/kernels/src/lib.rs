@@ -51,7 +51,7 @@ pub use window::Window;
 
 /// Raised whenever a layer takes another time than before, by its kernel or by which one is taken:
 /// times that were measured are of one.
-pub const REVISION: u32 = 4;
+pub const REVISION: u32 = 5;
 
 /// Bytes past the end of an input's codes that a kernel may read, and ignores.
 pub const SLACK: usize = 64;

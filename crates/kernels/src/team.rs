@@ -183,7 +183,9 @@ impl Shared {
                     // SAFETY: the caller of `run` keeps what this points to until nothing is left,
                     // and this item is left until the line that counts it out.
                     let work = unsafe { *work };
-                    if catch_unwind(AssertUnwindSafe(|| work(item))).is_err() {
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(item))) {
+                        // Dropping it could panic once more, before this item is counted out.
+                        std::mem::forget(payload);
                         self.panicked.store(true, Ordering::Relaxed);
                     }
                     self.left.fetch_sub(1, Ordering::Release);

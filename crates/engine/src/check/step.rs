@@ -56,9 +56,10 @@ pub(super) fn check_kind(kind: &StepKind, inputs: &[&Value], output: &Value) -> 
         }
         (StepKind::Shuffle { views }, [x]) => {
             require(views_fit(views, x.len(), output.len()), || {
+                let (from, to) = (x.shape, output.shape);
                 format!(
-                    "views {views:?} do not lead from {:?} to {:?}",
-                    x.shape, output.shape
+                    "its {} views do not lead from {from:?} to {to:?}",
+                    views.len()
                 )
             })?;
             same_grid(x, output)
@@ -128,6 +129,7 @@ pub(crate) fn conv_shape(conv: &Conv, x: &Value, output: &Value) -> Option<ConvS
         window: conv.window,
         groups: conv.groups,
     };
+    // Some kernels hold it in 16 bits.
     ([oh, ow, out] == output.shape && padded <= MAX_BYTES / 2).then_some(shape)
 }
 

@@ -204,16 +204,16 @@ for_each_level! {
     /// each row.
     ///
     /// # Panics
-    /// When a row does not lie in its slice, or is wider than `pitch`.
+    /// When a row does not lie in its slice, has no entry, or is wider than `pitch`.
     pub fn spread [] (to: &mut [f32], pitch: usize, x: &[f32], plane: Plane) -> () {
         let Plane { height, width, .. } = plane;
         for row in 0..height {
             let (to, behind) = to[row * pitch..(row + 1) * pitch].split_at_mut(width);
-            let from = &x[row * plane.pitch..];
+            let from = &x[row * plane.pitch..][..(width - 1) * plane.step + 1];
             match plane.step {
-                1 => copy_row(to, &from[..width]),
+                1 => copy_row(to, from),
                 2 => {
-                    let (pairs, last) = from[..2 * width - 1].as_chunks::<2>();
+                    let (pairs, last) = from.as_chunks::<2>();
                     to.iter_mut().zip(pairs).for_each(|(to, from)| *to = from[0]);
                     to[width - 1] = last[0];
                 }
@@ -228,13 +228,13 @@ for_each_level! {
     /// The reverse of [`spread`]: copies rows of `pitch` into a plane of `y`, laid out as `plane`.
     ///
     /// # Panics
-    /// When a row does not lie in its slice.
+    /// When a row does not lie in its slice, or has no entry.
     pub fn collect [] (y: &mut [f32], plane: Plane, from: &[f32], pitch: usize) -> () {
         for row in 0..plane.height {
             let from = &from[row * pitch..][..plane.width];
-            let to = &mut y[row * plane.pitch..];
+            let to = &mut y[row * plane.pitch..][..(plane.width - 1) * plane.step + 1];
             match plane.step {
-                1 => copy_row(&mut to[..plane.width], from),
+                1 => copy_row(to, from),
                 step => {
                     let to = to.iter_mut().step_by(step);
                     to.zip(from).for_each(|(to, from)| *to = *from);

@@ -157,12 +157,14 @@ const fn step_len<const NIBBLES: bool>(blocks: usize) -> usize {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply<const NIBBLES: bool>(job: &Job<'_, u8, i8>, out: &mut Out<'_>) {
     let blocks = job.start.len() / BLOCK;
+    debug_assert!(!NIBBLES || blocks > 1, "nibbles of a single block");
     job.check(4, step_len::<NIBBLES>(blocks));
     // Tiles as high as leave registers for the weights and a pixel, and few enough pixels that
     // each has a pointer of its own; more than eight sums hide the latency of an addition.
     match (blocks, job.line) {
-        (1, Some(pitch)) if !NIBBLES => line512::tiles(job, pitch, out),
-        (1, _) => tiles::<10, 5, 2, 1, NIBBLES>(job, out),
+        // Weights of a single block are never nibbles (`conv.rs`).
+        (1, Some(pitch)) => line512::tiles(job, pitch, out),
+        (1, None) => tiles::<10, 5, 2, 1, false>(job, out),
         (2, _) => tiles::<12, 6, 2, 2, NIBBLES>(job, out),
         (3, _) => tiles::<9, 5, 2, 3, NIBBLES>(job, out),
         _ => tiles::<6, 3, 1, 4, NIBBLES>(job, out),

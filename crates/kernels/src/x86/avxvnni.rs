@@ -2,7 +2,7 @@
 //! fours, for CPUs that have the dot product but not AVX-512. All else is AVX2's.
 //!
 //! CPUs with AVX-512 VL have the same operation under another encoding. Either will do, and the
-//! code differs in one intrinsic; what was tested so far is the encoding of AVX-512 VL.
+//! code differs in one intrinsic (CONTRIBUTING.md says where each was tested).
 
 use std::arch::x86_64::*;
 

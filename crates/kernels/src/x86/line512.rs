@@ -22,7 +22,8 @@ pub(super) fn tiles(job: &Job<'_, u8, i8>, pitch: usize, out: &mut Out<'_>) {
     let is_shared = 4 * job.steps == 3 * pitch && pitch.is_multiple_of(4);
     let mut first = 0;
     while let Some(left @ [begin, ..]) = job.pixels.get(first..) {
-        // From one line to the next it is no less.
+        // Lines have a tile's pixels at least, so that a tile meets one end of a line at most, and
+        // its pixels span this only if it meets none, or the next line lies a pitch behind.
         let span = left.get(TILE - 1).map(|end| (end - begin) as usize);
         if span == Some((TILE - 1) * pitch) {
             let sums = match is_shared {

@@ -84,7 +84,7 @@ unsafe fn product_avx2(product: Product<f32>) {
 }
 
 /// The arguments of a product, checked: every row holds `n` entries, a multiple of [`ROUND`], and
-/// every entry of `a` is there.
+/// every entry of `a` that a term names is there.
 struct Product<'a, T> {
     c: Rows<*mut f32>,
     start: &'a [f32],
@@ -171,10 +171,9 @@ impl<'a, T: Copy> Product<'a, T> {
         unsafe {
             let mut a = [self.a.data; MR];
             for i in 0..MR {
-                a[i] = self
-                    .a
-                    .data
-                    .add((m + i).min(self.a.count - 1) * self.a.stride);
+                // Where there are no terms, this may be beyond the end, and is not read.
+                let row = (m + i).min(self.a.count - 1);
+                a[i] = self.a.data.wrapping_add(row * self.a.stride);
             }
             let mut sums = [[V::all(0.0); NR]; MR];
             for i in 0..MR {
