@@ -1,13 +1,17 @@
 //! The one error of this crate: what kind, where, and what to do about it.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 /// What went wrong, coarsely: enough for a caller to choose what to do next.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// A file could not be opened, read or written.
+    /// A file could not be opened, read or written: it is not there, or not for us.
     Io,
+    /// A file could not be written, nor could one of another name: a full disk, a failing one.
+    Disk,
     /// Text or bytes that are not what their format says.
     Malformed,
     /// Well formed, but outside what is supported.
@@ -39,10 +43,33 @@ impl Error {
         }
     }
 
+    /// That `path` could not be written.
+    pub(crate) fn writing(path: &Path, error: &io::Error) -> Self {
+        let kind = match is_named_wrongly(error) {
+            true => ErrorKind::Io,
+            false => ErrorKind::Disk,
+        };
+        Self::new(kind, path.display().to_string(), error.to_string())
+    }
+
     /// The coarse kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+}
+
+/// Whether another name for the file would help.
+pub fn is_named_wrongly(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    let named_wrongly = [
+        E::NotFound,
+        E::PermissionDenied,
+        E::IsADirectory,
+        E::NotADirectory,
+        E::AlreadyExists,
+        E::ReadOnlyFilesystem,
+    ];
+    named_wrongly.contains(&error.kind())
 }
 
 impl fmt::Display for Error {

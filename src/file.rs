@@ -1,34 +1,9 @@
-//! Files that are whole or as they were.
+//! Texts in files, of bounded length.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use crate::{Error, ErrorKind, Result};
-
-/// Writes a file beside `path` and renames it, so that whoever reads `path`, whenever this is cut
-/// off, finds all of it or what stood there before.
-///
-/// # Errors
-/// As writing and renaming a file; nothing is left beside `path` then.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // Two processes that write one file must not write into each other's half.
-    name.push(format!(".{}.partial", std::process::id()));
-    let beside = path.with_file_name(name);
-    let write = || {
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        // On disk before its name is: or a power cut may leave an empty file under the name.
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    let written = write();
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
-}
 
 /// What `parse` makes of the text in the file `path`, of at most `most` bytes.
 ///

@@ -46,6 +46,8 @@ fn a_run_begins_with_what_a_program_came_to() {
     to_the_end(&mut first);
     let program = first.program(input()).unwrap();
     program.save(&path).unwrap();
+    let (network, quantized) = first.quantized().unwrap();
+    assert_eq!(exbit::raise(&network, &program), quantized);
     let mut next = run(&Recipe {
         target_bops: None,
         epochs: Epochs {

@@ -83,7 +83,7 @@ enum Check {
     Cost,
     /// Resident memory of `exbit predict` against its file and arena
     Memory,
-    /// The networks in `models/` against the runs that made them, or that take up their numbers
+    /// The networks in `models/`: simulation and engine, image by image
     Trained,
 }
 

@@ -1,6 +1,5 @@
-//! The networks in `models/` against the runs that made them, or that go on from them: what the
-//! engine does with the file is what the simulation does with the parameters in training, image by
-//! image.
+//! The networks in `models/`: what the engine does with the file is what the simulation does with
+//! its numbers, image by image, and training that goes on from it begins with the same answers.
 
 use std::error::Error;
 use std::fs;
@@ -8,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use exbit::cost::bops_to_exits;
 use exbit::exits::HeldOut;
-use exbit::learn::{Epochs, Recipe, Run, Saved, Teacher, TeacherNetwork};
-use exbit::{Fingerprint, Simulator};
+use exbit::learn::{Epochs, Recipe, Run};
+use exbit::{Simulator, raise};
 use exbit_engine::{Policy, Program, Session, likeliest};
 use exbit_grad::infer;
 use exbit_model::data::{DataSet, Split};
@@ -19,9 +18,6 @@ use crate::figure::{Asked, Record};
 
 const BATCH: usize = 50;
 const MODELS: &str = "models";
-/// Where `recipes/train.py` leaves runs, and the teacher of all of them.
-const RUNS: &str = "target/train";
-const TEACHER: &str = "resnet56_w8a8.exbit";
 
 /// Every network in `models/` that was trained from the one of `case`.
 pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<(), Box<dyn Error>> {
@@ -36,11 +32,12 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
         let Some(name) = file.strip_suffix(".exbit").filter(|n| n.starts_with(&own)) else {
             continue;
         };
-        let (run, program) = open(case, cifar, &path, record)?;
+        let program = Program::load(&path)?;
+        let run = take_up(case, cifar, &path, &program)?;
         compare(case, name, &program, &run, record)?;
         found += 1;
     }
-    let what = "trained networks compared with their runs";
+    let what = "trained networks, each simulated and run";
     record.add(
         case.name.text(),
         what,
@@ -49,64 +46,39 @@ pub(crate) fn check(case: &Case, cifar: &Path, record: &mut Record) -> Result<()
     )
 }
 
-/// The finished run of the network in the file `path`. Runs are large and not kept with the
-/// project: where it is gone, a run that takes up the network's own numbers as training would go on
-/// from them, and the Program that comes of it: its scales have been rounded once more.
-fn open(
+/// A run that takes up the numbers of `program`, to train on from them: it knows the network with
+/// its exits.
+fn take_up(
     case: &Case,
     cifar: &Path,
     path: &Path,
-    record: &mut Record,
-) -> Result<(Run, Program), Box<dyn Error>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let file = Path::new(RUNS).join(format!("{name}.run"));
-    let (set, preprocess) = (DataSet::open(cifar, Split::Train)?, &case.preprocess);
-    let begin = |recipe: &Recipe, teacher| {
-        Run::new(&case.model, &set, preprocess, teacher, recipe, &mut |_| {})
+    program: &Program,
+) -> Result<Run, Box<dyn Error>> {
+    let text = program
+        .note("recipe")
+        .ok_or_else(|| format!("{} does not say its recipe", path.display()))?;
+    // Nothing is to be learned, so nobody teaches; and bits are what they have become.
+    let recipe = Recipe {
+        temperature: 1.0,
+        target_bops: None,
+        epochs: Epochs {
+            warm: 0,
+            search: 0,
+            settle: 1,
+        },
+        ..Recipe::parse(text)?
     };
-    let mut program = Program::load(path)?;
-    let is_there = file.exists();
-    let run = if is_there {
-        let mut run = begin(Saved::open(&file)?.recipe(), Some(teacher()?))?;
-        run.resume(&file)?;
-        run
-    } else {
-        let text = program
-            .note("recipe")
-            .ok_or_else(|| format!("{name} does not say its recipe"))?;
-        // Nothing is to be learned, so nobody teaches; and bits are what they have become.
-        let recipe = Recipe {
-            temperature: 1.0,
-            target_bops: None,
-            epochs: Epochs {
-                warm: 0,
-                search: 0,
-                settle: 1,
-            },
-            ..Recipe::parse(text)?
-        };
-        let mut run = begin(&recipe, None)?;
-        run.adopt(path)?;
-        let policy = program.policy.clone();
-        program = run.program(program.input)?;
-        program.policy = policy;
-        run
-    };
-    let what = "compared with its run (1), or with a run that took up its numbers (0)";
-    let measured = (f64::from(u8::from(is_there)), "");
-    let name = name.trim_end_matches(".exbit");
-    record.add(name, what, measured, Asked::Nothing)?;
-    Ok((run, program))
-}
-
-fn teacher() -> Result<Teacher, Box<dyn Error>> {
-    let file = Path::new(RUNS).join(TEACHER);
-    let session = Session::open(&file, 1)?;
-    Ok(Teacher {
-        name: TEACHER.into(),
-        fingerprint: Fingerprint::of(&std::fs::read(file)?),
-        network: TeacherNetwork::Integer(Box::new(session)),
-    })
+    let set = DataSet::open(cifar, Split::Train)?;
+    let mut run = Run::new(
+        &case.model,
+        &set,
+        &case.preprocess,
+        None,
+        &recipe,
+        &mut |_| {},
+    )?;
+    run.adopt(path)?;
+    Ok(run)
 }
 
 /// What the images showed.
@@ -161,7 +133,9 @@ fn compare(
 }
 
 fn look(case: &Case, program: &Program, run: &Run) -> Result<Seen, Box<dyn Error>> {
-    let (network, quantized) = run.quantized()?;
+    // The network of the run with the numbers of the file.
+    let (network, _) = run.quantized()?;
+    let quantized = raise(&network, program);
     let simulator = Simulator::new(&network, &quantized)?;
     let mut session = Session::new(program, std::thread::available_parallelism()?.get())?;
     let classes = session.answer_len();

@@ -5,7 +5,8 @@ use exbit_kernels::Bits;
 
 use super::Request;
 use super::row::{Row, beyond, rows_of};
-use crate::cost::{Choice, Precisions, Table, index_of};
+use crate::budget::Pin;
+use crate::cost::{Choice, Precisions, Sizes, Table, index_of};
 use crate::{Error, ErrorKind, Result};
 
 /// Layers that have one bit-width: one layer, or all of a tie.
@@ -144,7 +145,7 @@ fn apply_pins(
 ) -> Result<()> {
     let sizes = table.sizes();
     for pin in &request.pins {
-        let mismatch = |m: String| Error::new(ErrorKind::Mismatch, format!("pin {pin}"), m);
+        let mismatch = |m: String| Error::new(ErrorKind::Mismatch, format!("keep {pin}"), m);
         let close = |open: &mut Vec<usize>, choices: &[Choice], bits: Bits, what: String| {
             let Some(k) = index_of(choices, bits) else {
                 let known: Vec<String> = choices.iter().map(|c| c.bits.to_string()).collect();
@@ -159,7 +160,7 @@ fn apply_pins(
         };
         let layers: Vec<usize> = pin.layers(sizes).collect();
         if layers.is_empty() {
-            return Err(mismatch("no layer has such a name".into()));
+            return Err(mismatch(nobody(pin, sizes)));
         }
         for l in layers {
             let layer = &sizes.layers()[l];
@@ -179,6 +180,25 @@ fn apply_pins(
         }
     }
     Ok(())
+}
+
+/// That no layer has the name that `pin` tells, and which may be meant.
+fn nobody(pin: &Pin, sizes: &Sizes) -> String {
+    let part = pin.pattern.trim_matches('*');
+    let near = |name: &&str| name.contains(part);
+    let names = || sizes.layers().iter().map(|l| l.name.as_str());
+    let found: Vec<&str> = names().filter(near).take(4).collect();
+    match found.is_empty() {
+        true => {
+            let first: Vec<&str> = names().take(4).collect();
+            let first = first.join(", ");
+            format!("no layer has such a name; they are called {first}, ...")
+        }
+        false => format!(
+            "no layer has such a name; *{part}* fits {}",
+            found.join(", ")
+        ),
+    }
 }
 
 fn units(table: &Table, open: &[Vec<usize>], tied: bool) -> Result<Vec<Unit>> {

@@ -232,15 +232,12 @@ impl FromStr for Budget {
             return fail("expected RESOURCE=LIMIT, as weights=8x".into());
         };
         let Some(resource) = Resource::ALL.into_iter().find(|r| r.name() == name.trim()) else {
-            let names = Resource::ALL.map(Resource::name).join(", ");
-            return fail(format!(
-                "unknown resource {}; expected one of {names}",
-                name.trim()
-            ));
+            let (name, names) = (name.trim(), Resource::ALL.map(Resource::name).join(", "));
+            return fail(format!("unknown resource {name}; expected one of {names}"));
         };
         let Some(limit) = parse_limit(resource, value.trim()) else {
             return fail(format!(
-                "cannot read {}; expected {}",
+                "cannot read {:?}; expected {}",
                 value.trim(),
                 resource.expected()
             ));
@@ -387,22 +384,25 @@ mod tests {
             "unknown resource weigths; expected one of \
             weights, activations, peak-activations, memory, bops, latency",
         );
-        check("weights=4", &format!("cannot read 4; expected {bytes}"));
-        check("weights=nan", &format!("cannot read nan; expected {bytes}"));
+        check("weights=4", &format!("cannot read \"4\"; expected {bytes}"));
+        check(
+            "weights=nan",
+            &format!("cannot read \"nan\"; expected {bytes}"),
+        );
         check(
             "weights=4MHz",
-            &format!("cannot read 4MHz; expected {bytes}"),
+            &format!("cannot read \"4MHz\"; expected {bytes}"),
         );
         check("weights=0x", "the limit is 0; expected more than 0");
         check("weights=-4bits", "the limit is -4; expected more than 0");
         check("weights=1e999KiB", "the limit is inf; expected more than 0");
         check(
             "latency=8x",
-            "cannot read 8x; expected a time as 2ms, 500us or 0.1s",
+            "cannot read \"8x\"; expected a time as 2ms, 500us or 0.1s",
         );
         check(
             "bops=4bits",
-            "cannot read 4bits; expected a number of bit-operations as 0.4G \
+            "cannot read \"4bits\"; expected a number of bit-operations as 0.4G \
             or 400M, or 20x",
         );
     }

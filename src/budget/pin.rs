@@ -89,7 +89,7 @@ impl FromStr for Pin {
                 let message = "expected LAYERS=BITS with BITS as 8, w4, a8 or w4a8, from 1 to 8";
                 Err(Error::new(
                     ErrorKind::Malformed,
-                    format!("pin {text}"),
+                    format!("keep {text}"),
                     message,
                 ))
             }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use exbit_engine::write_whole;
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
 use super::{Pair, PairTimes, Times};
-use crate::file::{read_parsed, write_whole};
+use crate::file::read_parsed;
 use crate::{Error, ErrorKind, Result};
 
 /// A longer file is no table of times.
@@ -80,8 +81,7 @@ impl Times {
     /// # Errors
     /// `Io` when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_whole(path, self.to_text().as_bytes())
-            .map_err(|e| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string()))
+        write_whole(path, self.to_text().as_bytes()).map_err(|e| Error::writing(path, &e))
     }
 
     /// As a text.

@@ -63,9 +63,7 @@ impl Kept {
     /// `Io` when the file cannot be written.
     pub fn save(&self, network: &Network, times: &Times) -> Result<()> {
         if let Self::Folder(folder) = self {
-            std::fs::create_dir_all(folder).map_err(|e| {
-                Error::new(ErrorKind::Io, folder.display().to_string(), e.to_string())
-            })?;
+            std::fs::create_dir_all(folder).map_err(|e| Error::writing(folder, &e))?;
         }
         match self.file(network)? {
             Some(path) => times.save(&path),

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use exbit_engine::Program;
+use exbit_engine::{Program, write_whole};
 use exbit_model::{Model, NodeId, Op};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use super::graph::Graph;
 use super::parameters::Parameters;
 use super::place::Place;
 use super::recipe::{Phase, Recipe};
-use crate::file::write_whole;
 use crate::{Error, ErrorKind, Result};
 
 /// What an epoch was like.
@@ -228,7 +227,7 @@ pub(crate) fn save(path: &Path, header: &Header, tensors: &Tensors) -> Result<()
     let metadata = [(HEADER.to_owned(), json)].into_iter().collect();
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|e| fail(ErrorKind::Malformed, e.to_string()))?;
-    write_whole(path, &bytes).map_err(|e| fail(ErrorKind::Io, e.to_string()))
+    write_whole(path, &bytes).map_err(|e| Error::writing(path, &e))
 }
 
 /// What to say where training has diverged, as `what` tells.
@@ -262,7 +261,17 @@ pub(crate) fn open(path: &Path) -> Result<Source> {
         |e: std::io::Error| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string());
     Ok(match is_run(path).map_err(fail)? {
         true => Source::Run(Box::new(Saved::open(path)?)),
-        false => Source::Program(Box::new(Program::load(path)?)),
+        false => {
+            let program = Program::load(path).map_err(|e| {
+                let e = Error::from(e);
+                if e.kind() != ErrorKind::Malformed {
+                    return e;
+                }
+                let message = "neither a run nor a Program, or one that is damaged";
+                Error::new(ErrorKind::Malformed, path.display().to_string(), message)
+            });
+            Source::Program(Box::new(program?))
+        }
     })
 }
 

@@ -7,7 +7,7 @@
 mod raise;
 mod shuffle;
 
-pub(crate) use raise::raise;
+pub use raise::raise;
 pub(crate) use shuffle::permute;
 
 use exbit_engine::{self as engine, Exit, Format, Input, Program, Step, StepKind};

@@ -13,11 +13,14 @@ use crate::quantized::{Quantized, QuantizedLayer, conv_shape};
 /// What `program` has of the layers and sites of `network`, by name and shape: the numbers that
 /// [`lower`](super::lower) wrote, where it wrote that network; a lone affine map is a layer here.
 /// What it does not have is absent.
-pub(crate) fn raise(network: &Network, program: &Program) -> Quantized {
+pub fn raise(network: &Network, program: &Program) -> Quantized {
     let mut found = Quantized {
         layers: BTreeMap::new(),
         grids: BTreeMap::new(),
     };
+    if let Some(Format::Codes(grid)) = program.values.first().map(|v| v.format) {
+        found.grids.insert(network.model.input(), grid);
+    }
     for stage in &network.stages {
         let node = network.model.node(stage.node);
         let Some(step) = program.steps.iter().find(|s| s.name == node.name) else {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use exbit_engine::write_whole;
+
 use super::{Metric, Sensitivity, Study, measure, measured};
-use crate::file::write_whole;
 use crate::fingerprint::Fingerprint;
 use crate::{Error, ErrorKind, Result};
 
@@ -124,8 +125,7 @@ impl Tables {
         let Some(path) = &self.file else {
             return Ok(());
         };
-        write_whole(path, self.to_text().as_bytes())
-            .map_err(|e| Error::new(ErrorKind::Io, path.display().to_string(), e.to_string()))
+        write_whole(path, self.to_text().as_bytes()).map_err(|e| Error::writing(path, &e))
     }
 }
 

@@ -117,6 +117,6 @@ mod tests {
         }
         // 5000 weights of 64 on average, 1028 of which fit into one.
         assert_eq!(pieces.len(), 5);
-        assert_eq!(exact_pieces(&codes, 5000, 1), [0..5000]);
+        assert_eq!(exact_pieces(&codes, 5000, 1).len(), 1);
     }
 }

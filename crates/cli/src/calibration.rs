@@ -37,7 +37,7 @@ impl Material {
         let asked = args.preprocessing.preprocess.as_deref();
         let preprocess = images::for_model(&model, path, asked, progress)?;
         let set = of_classes(
-            DataSet::open(&args.calib, args.split.unwrap_or(Split::Train))?,
+            images::open(&args.calib, args.split, Split::Train)?,
             &model,
             progress,
         );

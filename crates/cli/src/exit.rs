@@ -62,17 +62,8 @@ impl Failure {
 
     /// A file that could not be read or written.
     pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
-        use io::ErrorKind as E;
-        let named_wrongly = [
-            E::NotFound,
-            E::PermissionDenied,
-            E::IsADirectory,
-            E::NotADirectory,
-            E::AlreadyExists,
-            E::ReadOnlyFilesystem,
-        ];
         let message = format!("{}: {error}", path.display());
-        match named_wrongly.contains(&error.kind()) {
+        match exbit::is_named_wrongly(error) {
             true => Self::bad_input(message),
             false => Self::unexpected(message),
         }
@@ -146,6 +137,8 @@ impl From<exbit::Error> for Failure {
         let mut failure = Self::bad_input(error.to_string());
         if error.kind() == exbit::ErrorKind::Infeasible {
             failure.status = Status::Infeasible;
+        } else if error.kind() == exbit::ErrorKind::Disk {
+            failure.status = Status::Unexpected;
         }
         failure
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use exbit_engine::Input;
 use exbit_model::Model;
-use exbit_model::data::Preprocess;
+use exbit_model::data::{DataSet, Preprocess, Split};
 
 use crate::exit::Failure;
 use crate::network::{Network, NetworkFile};
@@ -15,6 +15,14 @@ use crate::runner::Runner;
 /// The shapes that say which preset is meant.
 const KNOWN_SHAPES: [([usize; 3], &str); 2] =
     [([3, 32, 32], "cifar10"), ([3, 224, 224], "imagenet")];
+
+/// The data at `path`: the part that is asked for, or else, of two parts, `usual`.
+pub(crate) fn open(path: &Path, asked: Option<Split>, usual: Split) -> Result<DataSet, Failure> {
+    Ok(match asked {
+        Some(split) => DataSet::open_part(path, split)?,
+        None => DataSet::open(path, usual)?,
+    })
+}
 
 /// How images become the input of `file`'s network. `asked` is a preset or a TOML file.
 pub(crate) fn preprocess(

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use exbit_engine::{Program, check_writable, write_whole};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -77,7 +78,12 @@ fn print_line(text: &str) -> Result<(), Failure> {
 pub(crate) fn check_places(outputs: &[Option<&Path>], inputs: &[&Path]) -> Result<(), Failure> {
     let mut taken: Vec<(PathBuf, &str)> = inputs
         .iter()
-        .map(|path| (place(path), "is read; give the output another name"))
+        .map(|path| {
+            (
+                place(path),
+                "is read by this command; give the output another name",
+            )
+        })
         .collect();
     for path in outputs.iter().copied().flatten() {
         check_place(path)?;
@@ -87,7 +93,7 @@ pub(crate) fn check_places(outputs: &[Option<&Path>], inputs: &[&Path]) -> Resul
         }
         taken.push((
             place,
-            "is there for two outputs; give each a name of its own",
+            "is given for two outputs; give each a name of its own",
         ));
     }
     Ok(())
@@ -98,7 +104,7 @@ fn check_place(path: &Path) -> Result<(), Failure> {
     let wrong = match folder {
         _ if path.is_dir() => "is a folder; give the name of a file",
         Some(folder) if !folder.is_dir() => "lies in a folder that is not there",
-        Some(_) | None => return Ok(()),
+        Some(_) | None => return check_writable(path).map_err(|e| Failure::io(path, &e)),
     };
     Err(Failure::bad_input(format!("{}: {wrong}", path.display())))
 }
@@ -123,5 +129,10 @@ pub(crate) fn command() -> String {
 
 /// Writes a file beside `path` and renames it, so that `path` is whole or as it was.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    exbit::write_whole(path, bytes).map_err(|e| Failure::io(path, &e))
+    write_whole(path, bytes).map_err(|e| Failure::io(path, &e))
+}
+
+/// The same for a Program.
+pub(crate) fn put_program(path: &Path, program: &Program) -> Result<(), Failure> {
+    put(path, &program.to_bytes()?)
 }

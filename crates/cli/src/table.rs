@@ -186,6 +186,12 @@ pub(crate) fn count(n: u64) -> String {
     }
 }
 
+/// A count of bit-operations: `512 BOPs`, `41.5 GBOPs`.
+pub(crate) fn bops(n: u64) -> String {
+    let space = if n < 1000 { " " } else { "" };
+    format!("{}{space}BOPs", count(n))
+}
+
 /// Bytes in powers of 1024: `512 B`, `96.0 KiB`.
 pub(crate) fn bytes(n: u64) -> String {
     let steps = [

@@ -54,6 +54,10 @@ fn usage_errors_end_with_2_and_say_what_was_expected() {
         "a whole number from 1 on",
     );
     check(
+        &["eval", "n", "--data", "d", "--limit", "-1"],
+        "a whole number from 1 on",
+    );
+    check(
         &["eval", "n", "--data", "d", "--split", "half"],
         "none of train, test, val",
     );
@@ -79,7 +83,52 @@ fn every_command_has_its_manual() {
             assert!(manual.contains(part), "{command}: {part}");
         }
         assert!(manual.lines().all(|l| l.chars().count() <= 100), "{manual}");
+        // What is there to be copied does not break on a narrow screen either.
+        let examples = manual.split_once("Examples:").map_or("", |m| m.1);
+        let mut lines = examples.lines();
+        assert!(lines.all(|l| l.chars().count() <= 80), "{examples}");
     }
+}
+
+#[test]
+fn parts_that_are_not_there_are_not_replaced() {
+    let folder = Folder::new("parts");
+    let (model, data) = (folder.model(), folder.idx(9));
+    let expected = "no val part; it has train and test";
+    bad(
+        &["eval", &model, "--data", &data, "--split", "val"],
+        expected,
+    );
+    let more = ["--budget", "weights=8x", "--split", "val"];
+    bad(
+        &[&["quantize", &model, "--calib", &data][..], &more].concat(),
+        expected,
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_is_written_into_and_a_full_disk_is_told() {
+    let folder = Folder::new("devices");
+    let (model, data) = (folder.model(), folder.idx(9));
+    let quantize = |output: &str| {
+        let command = ["quantize", &model, "--calib", &data, "--budget"];
+        exbit(&[&command[..], &["weights=4x", "-o", output]].concat())
+    };
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, folder.at(name)).expect("a link");
+        folder.at(name)
+    };
+    let net = folder.at("net.exbit");
+    assert_eq!(quantize(&net).status.code(), Some(0));
+    let program = std::fs::read(&net).expect("a Program");
+    let to = folder.write("target", "");
+    assert_eq!(quantize(&link(&to, "link")).status.code(), Some(0));
+    assert_eq!(std::fs::read(&to).expect("a Program"), program);
+    assert_eq!(quantize(&link("/dev/null", "null")).status.code(), Some(0));
+    let full = quantize(&link("/dev/full", "full"));
+    assert_eq!(full.status.code(), Some(1), "{}", stderr(&full));
+    assert!(stderr(&full).contains("No space left"), "{}", stderr(&full));
 }
 
 #[test]
@@ -189,7 +238,7 @@ fn inspect_says_which_layers_fewer_bits_make_faster() {
     assert_eq!(object["runs"]["layers_below_eight_bits"], 18);
     let faster = object["runs"]["of_them_faster"].as_u64();
     assert!(faster.is_some_and(|n| n <= 18), "{object}");
-    assert!(stdout(&exbit(&["inspect", net])).contains("of 18 layers below eight bits"));
+    assert!(stdout(&exbit(&["inspect", net])).contains("of 18 layers below eight bits have"));
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn eval_tells_exits_and_times_by_policy() {
     );
     bad(
         &["eval", &net, "--data", &data, "--policy", "patience=2"],
-        "patience 2 for 1 exits",
+        "patience 2; expected 1 to 1",
     );
 }
 
@@ -205,7 +205,7 @@ fn predict_inspect_and_bench_know_exits() {
     assert_eq!(object["predictions"][0]["exit"]["name"], "early");
     assert_eq!(object["predictions"][1]["exit"]["index"], 1);
     let text = stdout(&exbit(&["predict", &early, &images[0]]));
-    assert!(text.contains("from exit 0 (early)"), "{text}");
+    assert!(text.contains("from exit 1 (early)"), "{text}");
 
     let object = good(&["inspect", &early]);
     assert_eq!(object["policy"], "max-softmax=0.9");

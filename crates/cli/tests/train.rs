@@ -284,7 +284,7 @@ fn a_full_disk_is_told_and_the_run_is_kept() {
         .args(&args)
         .output()
         .expect("a shell");
-    assert_eq!(run.status.code(), Some(2), "{}", stderr(&run));
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
     let message = stderr(&run);
     assert!(message.contains("net.exbit.run"), "{message}");
     assert!(message.contains("File too large"), "{message}");

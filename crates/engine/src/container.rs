@@ -29,7 +29,7 @@ impl<R: Read + Seek> Container<R> {
         let len = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
         file.rewind().map_err(unreadable)?;
         let mut header_len = [0; 8];
-        let short = || malformed("container", "ends before its header does".into());
+        let short = || malformed("container", "no Program, or one that is cut short".into());
         len.checked_sub(8).ok_or_else(short)?;
         file.read_exact(&mut header_len).map_err(unreadable)?;
         let start = u64::from_le_bytes(header_len).checked_add(8);
@@ -46,7 +46,7 @@ impl<R: Read + Seek> Container<R> {
                 return Err(Error::new(ErrorKind::Unsupported, VERSION_KEY, message));
             }
             None => {
-                let message = "is not there: no Program";
+                let message = "is not there: a safetensors file, but no Program";
                 return Err(malformed(VERSION_KEY, message.into()));
             }
         }
@@ -55,7 +55,8 @@ impl<R: Read + Seek> Container<R> {
         let follow =
             |end: usize, &(from, to): &(usize, usize)| (from == end && to >= from).then_some(to);
         if places.iter().try_fold(0, follow).map(|end| end as u64) != Some(len - start) {
-            let message = "its tensors do not follow each other to its end";
+            let message =
+                "its tensors do not fill it: cut short or damaged; fetch or make it again";
             return Err(malformed("container", message.into()));
         }
         Ok(Self {

@@ -20,7 +20,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, Write};
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 use exbit_kernels::{Bits, packed_len, unpack};
@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::container::{Container, SUM, VERSION, VERSION_KEY, malformed, unreadable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::whole::write_whole;
 use crate::wire;
 use crate::{Program, StepKind};
 
@@ -160,26 +161,15 @@ impl Program {
         Ok((program, codes))
     }
 
-    /// Writes the file: beside its place first, then renamed, so that no reader meets half a file.
+    /// Writes the file, by [`write_whole`].
     ///
     /// # Errors
     /// `Io`, or as [`Program::to_bytes`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let bytes = self.to_bytes().map_err(|e| e.within(path.display()))?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.partial", std::process::id()));
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)
-        };
-        write().map_err(|e| {
-            // Nothing more can be done where the half-written file cannot be removed either.
-            let _ = std::fs::remove_file(&beside);
-            Error::new(ErrorKind::Io, path.display(), e.to_string())
-        })
+        write_whole(path, &bytes)
+            .map_err(|e| Error::new(ErrorKind::Io, path.display(), e.to_string()))
     }
 
     /// Reads a file.

@@ -31,6 +31,7 @@ mod program;
 mod session;
 mod step;
 mod strip;
+mod whole;
 mod wire;
 
 pub use confidence::{entropy, likeliest, max_softmax};
@@ -44,3 +45,4 @@ pub use policy::Policy;
 pub use profile::StepTime;
 pub use program::*;
 pub use session::Session;
+pub use whole::{check_writable, write_whole};

@@ -82,7 +82,9 @@ impl Policy {
             }
             Policy::Patience(patience) => match (1..=exits).contains(patience) {
                 true => Ok(()),
-                false => wrong(format!("patience {patience} for {exits} exits")),
+                false => wrong(format!(
+                    "patience {patience}; expected 1 to {exits}, the number of exits"
+                )),
             },
         }
     }
@@ -194,8 +196,14 @@ mod tests {
             error("entropy=nan", 1),
             "policy: a threshold is not a number"
         );
-        assert_eq!(error("patience=0", 1), "policy: patience 0 for 1 exits");
-        assert_eq!(error("patience=2", 1), "policy: patience 2 for 1 exits");
+        assert_eq!(
+            error("patience=0", 1),
+            "policy: patience 0; expected 1 to 1, the number of exits"
+        );
+        assert_eq!(
+            error("patience=2", 1),
+            "policy: patience 2; expected 1 to 1, the number of exits"
+        );
         for text in [
             "",
             "0.5",

@@ -104,11 +104,15 @@ fn what_cannot_be_asked_is_an_error() {
     };
     check(
         request(&[], &["conv1=8"]),
-        "pin conv1=w8: no layer has such a name",
+        "keep conv1=w8: no layer has such a name; they are called layer0, ...",
+    );
+    check(
+        request(&[], &["ayer=8"]),
+        "keep ayer=w8: no layer has such a name; *ayer* fits layer0",
     );
     check(
         request(&[], &["first=7"]),
-        "pin first=w7: layer layer0 may have 2, 3, 4, 5, 6, 8 bits only; --weight-bits and --activation-bits say which",
+        "keep first=w7: layer layer0 may have 2, 3, 4, 5, 6, 8 bits only; --weight-bits and --activation-bits say which",
     );
     check(
         request(&["latency=2ms"], &[]),

@@ -17,8 +17,8 @@ Examples:
   exbit demo
   exbit demo -o /tmp/demo --json | jq .report.quantized.accuracy
 
-Files of the same names in the folder are replaced. Images: Fashion-MNIST, (c) 2017 Zalando SE,
-MIT licence."))]
+Files of the same names in the folder are replaced. Images: Fashion-MNIST, (c)
+2017 Zalando SE, MIT licence."))]
 pub(crate) struct Demo {
     /// The folder to write into; it is made where there is none
     #[arg(short, long, value_name = "FOLDER", default_value = "exbit-demo", value_hint = ValueHint::DirPath)]

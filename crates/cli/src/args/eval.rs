@@ -26,7 +26,8 @@ Examples:
   exbit eval net.exbit --data photos/val --policy max-softmax=0.9
 
 Files:
-  MODEL.toml beside MODEL.onnx says how images become its input (see --preprocess)."))]
+  MODEL.toml beside MODEL.onnx says how images become its input (see
+  --preprocess)."))]
 pub(crate) struct Eval {
     /// An ONNX model or an exbit Program; the content tells
     #[arg(value_name = "MODEL.onnx|NET.exbit", value_hint = ValueHint::FilePath)]

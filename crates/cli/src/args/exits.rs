@@ -26,20 +26,24 @@ use super::{Preprocessing, Threads};
 #[command(after_long_help = super::manual("\
 Examples:
   exbit exits net.exbit --data cifar-10-batches-bin --drop 0.1 -o early.exbit
-  exbit exits net.exbit --data photos --split val --bops 0.2G --per-exit -o early.exbit
-  exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --json | jq .curve
-  exbit exits net.exbit --data photos --split val --drop 1 --report curve.html --beside w4a4.exbit w3a3.exbit
+  exbit exits net.exbit --data photos --split val --bops 0.2G --per-exit \\
+      -o early.exbit
+  exbit exits net.exbit --data photos --split val --drop 1 --json | jq .curve
+  exbit exits net.exbit --data photos --split val --drop 1 --report curve.html \\
+      --beside w4a4.exbit w3a3.exbit
   exbit eval early.exbit --data cifar-10-batches-bin
 
 Rules:
   max-softmax  leave where the largest probability is at least the threshold
-  entropy      leave where the entropy, as a share of ln(classes), is at most the threshold
+  entropy      leave where the entropy is at most the threshold, which is a
+               share of ln(classes)
   patience     leave where so many exits in a row name the same class
 
-BOPs count all heads on the way. An exit that does not pay is shut with a threshold that nothing
-reaches (--per-exit), and its head does not run.
+BOPs count all heads on the way. An exit that does not pay is shut with a
+threshold that nothing reaches (--per-exit), and its head does not run.
 
-Exit status 3: not even the first exit keeps --bops; the nearest policy is explained and written."))]
+Where not even the first exit keeps --bops (exit status 3), the nearest policy
+is explained and written."))]
 pub(crate) struct Exits {
     /// An exbit Program with exits
     #[arg(value_name = "NET.exbit", value_hint = ValueHint::FilePath)]

@@ -18,13 +18,15 @@ use super::calibrating::bits;
 Examples:
   exbit latency resnet20.onnx
   exbit latency resnet20.onnx --weight-bits 2,4,8 --activation-bits 4,8 --anew
-  exbit quantize resnet20.onnx --calib cifar-10-batches-bin --budget latency=100us -o net.exbit
+  exbit quantize resnet20.onnx --calib cifar-10-batches-bin \\
+      --budget latency=100us -o net.exbit
 
 Files:
-  Times are kept in the folder exbit/latency of $XDG_CACHE_HOME, or of ~/.cache: a file for each CPU,
-  instruction set (EXBIT_ISA), version of exbit, and network. What the network's weights are does
-  not matter, so another one of the same shapes finds them too. With --latency-table they are kept
-  in a file of your choice, which also serves `quantize` on another machine."))]
+  Times are kept in the folder exbit/latency of $XDG_CACHE_HOME, or of
+  ~/.cache: a file for each CPU, instruction set (EXBIT_ISA), version of exbit,
+  and network. What the network's weights are does not matter, so another one
+  of the same shapes finds them too. With --latency-table they are kept in a
+  file of your choice, which also serves `quantize` on another machine."))]
 pub(crate) struct Latency {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]

@@ -30,7 +30,7 @@ pub(crate) use quantize::{Effort, Quantize};
 pub(crate) use sensitivity::Sensitivity;
 pub(crate) use train::{Method, Train};
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use data::{at_least_one, batch, seconds};
 
@@ -49,6 +49,17 @@ pub(crate) struct Cli {
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The arguments of this process. A number below zero is a value, so that what the option expects
+/// is said of it, and not that it might be another option.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let numbers = |argument: Arg| match argument.get_action().takes_values() {
+        true => argument.allow_negative_numbers(true),
+        false => argument,
+    };
+    let command = Cli::command().mut_subcommands(|command| command.mut_args(numbers));
+    Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
 /// The commands, in the order of the work.
@@ -76,4 +87,6 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  done
   1  something unexpected: a full disk, or a fault of exbit
-  2  bad input: an option, a file or a field; the message says which";
+  2  bad input: an option, a file or a field; the message says which
+  3  a budget or target that nothing keeps; the nearest is given
+  130  interrupted";

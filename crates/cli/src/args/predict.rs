@@ -13,7 +13,8 @@ use super::Preprocessing;
 Examples:
   exbit predict mobilenet.exbit cat.jpg
   exbit predict mobilenet.exbit photos/*.jpg --classes synset_words.txt
-  exbit predict mobilenet.exbit cat.jpg --json | jq '.predictions[0].top[0].name'"))]
+  exbit predict mobilenet.exbit cat.jpg --json \\
+      | jq '.predictions[0].top[0].name'"))]
 pub(crate) struct Predict {
     /// An exbit Program, or an ONNX model; the content tells
     #[arg(value_name = "NET.exbit|MODEL.onnx", value_hint = ValueHint::FilePath)]

@@ -30,30 +30,39 @@ const SEARCH: [&str; 9] = [
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:
-  exbit quantize resnet20.onnx --calib cifar-10-batches-bin --budget weights=8x -o resnet20.exbit
-  exbit quantize net.onnx --calib photos --budget weights=96KiB --budget bops=0.4G -o net.exbit
+  exbit quantize resnet20.onnx --calib cifar-10-batches-bin \\
+      --budget weights=8x -o resnet20.exbit
+  exbit quantize net.onnx --calib photos --budget weights=96KiB \\
+      --budget bops=0.4G -o net.exbit
   exbit quantize net.onnx --calib photos --budget latency=2ms -o net.exbit
-  exbit quantize net.onnx --calib photos --activation-bits 2,4,6,8 --budget memory=200KiB -o net.exbit
+  exbit quantize net.onnx --calib photos --activation-bits 2,4,6,8 \\
+      --budget memory=200KiB -o net.exbit
   exbit quantize net.onnx --calib photos --budget weights=4bits -o plan.toml
-  exbit quantize net.onnx --calib photos --plan plan.toml --effort full -o net.exbit
+  exbit quantize net.onnx --calib photos --plan plan.toml --effort full \\
+      -o net.exbit
 
 Budgets:
   weights=, activations=, peak-activations=, memory=   8x, 96KiB, 120KB or 4bits
   bops=                                                0.4G or 100x
-  latency=                                             2ms, 500us: one image on one thread
+  latency=                                             2ms, 500us
 
-peak-activations= is what lives at once in the arena in which the Program runs, memory= that and the
-weights, at their true width: a CPU whose kernels want them wider unpacks them, as `exbit bench`
-tells. Codes of activations take a byte each there; where that is too much, as many values as need
-be lie packed at their true width. That takes time, which a latency= beside it does not count, and
-8 KiB or a few lines of a value to work in for each thread. activations= counts all values at their
-true width, however they lie.
+latency= is of one image on one thread.
 
-Time is measured before the search, on this machine: each layer at each of the bit-widths; what
-`exbit latency` or a run before this one kept is not measured again. A --latency-table from another
-machine keeps the budget there. Where fewer bits are no faster on the CPU, the report says so.
+peak-activations= is what lives at once in the arena in which the Program runs,
+memory= that and the weights, at their true width: a CPU whose kernels want
+them wider unpacks them, as `exbit bench` tells. Codes of activations take a
+byte each there; where that is too much, as many values as need be lie packed
+at their true width. That takes time, which a latency= beside it does not
+count, and 8 KiB or a few lines of a value to work in for each thread.
+activations= counts all values at their true width, however they lie.
 
-Exit status 3: no plan keeps the budgets; the nearest one is explained and written."))]
+Time is measured before the search, on this machine: each layer at each of the
+bit-widths; what `exbit latency` or a run before this one kept is not measured
+again. A --latency-table from another machine keeps the budget there. Where
+fewer bits are no faster on the CPU, the report says so.
+
+Where no plan keeps the budgets (exit status 3), the nearest one is explained
+and written."))]
 pub(crate) struct Quantize {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]

@@ -14,18 +14,20 @@ use super::{Preprocessing, Threads};
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:
-  exbit train resnet20.onnx --method lsq --data cifar-10-batches-bin --recipe w2a2.toml -o net.exbit
+  exbit train resnet20.onnx --method lsq --data cifar-10-batches-bin \\
+      --recipe w2a2.toml -o net.exbit
   exbit train resnet20.onnx --method mcqueen --data cifar-10-batches-bin \\
       --teacher resnet56.exbit --recipe mcqueen.toml -o net.exbit
 
-A recipe is a TOML file. What it leaves out is as here, but that a key marked * is not there unless
-it is given; mcqueen needs target_bops, unless it has no epochs of search:
-  bits = 8                 # of weights and activations at the start; first and last layers: 8
-  target_bops = 0.381e9    # * bit-operations that the search aims at: to the end, and of all exits' heads
+A recipe is a TOML file. What it leaves out is as here, but that a key marked *
+is not there unless it is given; mcqueen needs target_bops, unless it has no
+epochs of search:
+  bits = 8                 # at the start; the first and last layer stay at 8
+  target_bops = 0.381e9    # * what the search aims at, heads of exits included
   penalty = 0.7            # of |BOPs / target - 1|
-  exits = 2                # * so many, or where: [0.45, 0.7] of the MACs, or names of nodes
-  head = \"conv\"            # what an exit consists of: conv, strided, tower, pool
-  mask = true              # the exits' gradient only where its sign is the final one's
+  exits = 2                # * so many, or [0.45, 0.7] of the MACs, or names
+  head = \"conv\"            # of an exit: conv, strided, tower, pool
+  mask = true              # exits' gradient only where it agrees in sign
   epochs = { warm = 2, search = 8, settle = 20 }
   batch = 128
   optimizer = \"sgd\"        # or rmsprop, adam
@@ -33,20 +35,23 @@ it is given; mcqueen needs target_bops, unless it has no epochs of search:
   rate = 0.01              # the highest of a phase, after warmup_steps = 100
   momentum = 0.9
   decay = 1e-4
-  augment = { area = 1.0, shift = 4, mirror = true }   # area: the least share that a view shows
+  # area: the least share of an image that a view shows
+  augment = { area = 1.0, shift = 4, mirror = true }
   held_out = 2500          # training images kept apart, to judge by
-  drop = 0.0               # points of top-1 on them that leaving early may cost, or
+  drop = 0.0               # points of top-1 on them that exits may cost, or
   mean_bops = 0.381e9      # * what an image may cost on average
-  temperature = 1.0        # of the teacher: above 1 it also tells which wrong classes are near
+  temperature = 1.0        # of the teacher: above 1, near classes count more
   seed = 1
 
-Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute, after each epoch and
-when interrupted. The same command goes on from it, also with other epochs, and does not read --from
-again; delete it to begin anew.
-NET.exbit is written after each epoch of the last phase, in which bits are whole.
+Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute,
+after each epoch and when interrupted. The same command goes on from it, also
+with other epochs, and does not read --from again; delete it to begin anew.
+NET.exbit is written after each epoch of the last phase, in which bits are
+whole.
 
-Exit status 130: interrupted; 3: two bits everywhere are above target_bops, or leaving early cannot
-keep mean_bops and the nearest is written."))]
+Out of reach (exit status 3) is a target_bops that two bits everywhere are
+above, or a mean_bops that leaving early cannot keep; then the nearest is
+written."))]
 pub(crate) struct Train {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]
@@ -65,9 +70,8 @@ pub(crate) struct Train {
     /// says
     #[arg(long, value_name = "NET.onnx|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,
-    /// Begin with what another run learned: everything of the same name and size. From a Program
-    /// that one wrote come its codes, in the middle of which weights begin; a run has the weights
-    /// themselves
+    /// Begin with what another run learned: everything of the same name and size. A Program will
+    /// do, but it has codes only, and each weight begins in the middle of its code
     #[arg(long, value_name = "NET.exbit.run|NET.exbit", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<PathBuf>,
     /// Where the Program goes (the float network as ONNX, with the method float)

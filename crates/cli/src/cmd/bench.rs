@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use eight::EightBits;
 use exbit_engine::Policy;
-use exbit_model::data::{Batch, DataSet, Preprocess, Split, spread};
+use exbit_model::data::{Batch, Preprocess, Split, spread};
 use layers::LayerTime;
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ struct Json {
     threads: usize,
     isa: &'static str,
     arena_bytes: Option<usize>,
-    weight_bytes: Option<usize>,
+    packed_weight_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gmacs_per_second: Option<f64>,
     file_bytes: u64,
@@ -60,6 +60,10 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
     output::check_places(&[args.trace.as_deref()], &[&args.network])?;
     let (mut runner, file_bytes) = Runner::open(&args.network, started)?;
     let asked = args.preprocessing.preprocess.as_deref();
+    if let (Some(asked), None) = (asked, &args.data) {
+        let message = format!("--preprocess {asked}: is for the images of --data");
+        return Err(Failure::bad_input(message));
+    }
     let preprocess = args.data.as_ref();
     let preprocess =
         preprocess.map(|_| images::for_runner(&runner, &args.network, asked, progress));
@@ -113,7 +117,7 @@ pub(crate) fn run(args: &Bench, progress: &Progress) -> Result<Answer, Failure> 
         threads: started,
         isa: runner.isa(),
         arena_bytes: runner.arena_bytes(),
-        weight_bytes: runner.weight_bytes(),
+        packed_weight_bytes: runner.weight_bytes(),
         peak_gmacs_per_second: layers.as_ref().and_then(|_| layers::peak(runner.isa())),
         file_bytes,
         eight_bits,
@@ -172,9 +176,9 @@ fn real_images(
     preprocess: &Preprocess,
     most: usize,
 ) -> Result<Vec<Batch>, Failure> {
-    let set = DataSet::open(path, args.split.unwrap_or(Split::Test))?;
+    let set = images::open(path, args.split, Split::Test)?;
     if set.len() < args.batch {
-        let message = format!("--batch {}: {set} has {} images", args.batch, set.len());
+        let message = format!("--batch {}: not so many in {set}", args.batch);
         return Err(Failure::bad_input(message));
     }
     let count = IMAGES.max(args.batch).min(set.len()).min(most);
@@ -243,7 +247,7 @@ fn text(json: &Json) -> String {
     }
     if let Some(arena) = json.arena_bytes {
         text.push_str(&format!("arena {}", bytes(arena as u64)));
-        let weights = json.weight_bytes.unwrap_or(0);
+        let weights = json.packed_weight_bytes.unwrap_or(0);
         text.push_str(&format!(", packed weights {}\n", bytes(weights as u64)));
     }
     if let Some(eight) = &json.eight_bits {

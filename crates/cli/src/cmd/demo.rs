@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::Demo;
 use crate::exit::Failure;
 use crate::judge::Pair;
-use crate::output::{self, Answer, put};
+use crate::output::{self, Answer, put, put_program};
 use crate::progress::Progress;
 use crate::table::width;
 
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Demo, progress: &Progress) -> Result<Answer, Failure> {
     report.origin.evaluation_data = Some("Fashion-MNIST, 2000 test images".to_owned());
     report.origin.command = Some(output::command());
     progress.close();
-    done.program.save(args.output.join("fashion.exbit"))?;
+    put_program(&args.output.join("fashion.exbit"), &done.program)?;
     put(
         &args.output.join("plan.toml"),
         done.plan.to_string().as_bytes(),

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Eval, progress: &Progress) -> Result<Answer, Failure> {
     if let Some(policy) = &args.policy {
         override_policy(&mut file.network, policy, &args.network)?;
     }
-    let mut set = DataSet::open(&args.data.data, args.data.split.unwrap_or(Split::Test))?;
+    let mut set = images::open(&args.data.data, args.data.split, Split::Test)?;
     file.network.number_classes(&mut set)?;
     let totals = match &file.network {
         Network::Float(model) => of_model(model).totals,
@@ -193,7 +193,7 @@ fn text(json: &Json) -> String {
         lines.push(line("the same in floats", other));
         lines.push(line("agreement with float", format!("{agreement:.2} %")));
     }
-    let mean_bits = totals.mean_weight_bits.filter(|&mean| mean < 32.0);
+    let mean_bits = totals.weight_bits_mean.filter(|&mean| mean < 32.0);
     let mean_bits = mean_bits.map_or(String::new(), |b| format!(", mean {b:.2} bits"));
     lines.extend([
         line(

@@ -18,9 +18,9 @@ use crate::args::{ExitRule, Exits};
 use crate::exit::Failure;
 use crate::images;
 use crate::network::{self, Network};
-use crate::output::{self, Answer, put};
+use crate::output::{self, Answer, put, put_program};
 use crate::progress::Progress;
-use crate::table::count;
+use crate::table::bops;
 use crate::trial::batch_size;
 
 /// Points of the curve.
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
         Network::Integer(_) => return Err(no_exits(&args.network, "has no exits")),
         Network::Float(_) => return Err(no_exits(&args.network, "is a float network")),
     };
-    let mut set = DataSet::open(&args.data, args.split.unwrap_or(Split::Train))?;
+    let mut set = images::open(&args.data, args.split, Split::Train)?;
     if set.part() == Some(Split::Test) {
         progress.note("thresholds chosen on the test part make its accuracy too good");
     }
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     program.notes.retain(|(key, _)| key != "policy");
     program.notes.push(("policy".into(), note));
     if let Some(path) = &args.output {
-        program.save(path)?;
+        put_program(path, &program)?;
     }
     progress.close();
     let answer = Answer::new(&json, text(&json, &goal))?;
@@ -203,6 +203,6 @@ fn full(program: &Program) -> Work {
 fn goal_text(goal: Goal) -> String {
     match goal {
         Goal::Drop(points) => format!("at most {points} points of top-1 less"),
-        Goal::Bops(most) => format!("at most {}BOPs on average", count(most as u64)),
+        Goal::Bops(most) => format!("at most {} on average", bops(most as u64)),
     }
 }

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::survey::{Row, Survey, Totals, of_model, of_program};
-use crate::table::{Side, Table, bytes, count, fold, printable, width};
+use crate::table::{Side, Table, bops, bytes, count, fold, printable, width};
 
 #[derive(Serialize)]
 struct Json<'a> {
@@ -71,9 +71,9 @@ impl Runs {
 
     fn text(&self) -> String {
         format!(
-            "on {} kernels that are faster for it run {} of {} layers below eight bits; the others \
-             save memory (`exbit bench` measures)",
-            self.isa, self.of_them_faster, self.layers_below_eight_bits
+            "{} of {} layers below eight bits have a faster kernel on {}; the others save memory \
+             (`exbit bench` measures)",
+            self.of_them_faster, self.layers_below_eight_bits, self.isa
         )
     }
 }
@@ -204,7 +204,7 @@ fn row_bits(row: &Row) -> String {
 
 fn sums(json: &Json, survey: &Survey) -> String {
     let totals = &survey.totals;
-    let mean = totals.mean_weight_bits.filter(|&mean| mean < 32.0);
+    let mean = totals.weight_bits_mean.filter(|&mean| mean < 32.0);
     let mean = mean.map_or(String::new(), |mean| {
         format!(", mean {mean:.2} bits: {}", shares(&survey.rows))
     });
@@ -234,9 +234,9 @@ fn sums(json: &Json, survey: &Survey) -> String {
             bytes(totals.activation_bytes_sum)
         ),
         format!(
-            "{}BOPs, or {}BOPs with the first and last layer counted at 8x8{}",
-            count(totals.bops_full),
-            count(totals.bops_edges_at_8),
+            "{}, or {} with the first and last layer counted at 8x8{}",
+            bops(totals.bops_full),
+            bops(totals.bops_edges_at_8),
             without
         ),
     ];

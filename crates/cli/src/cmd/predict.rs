@@ -106,7 +106,7 @@ fn one_image(path: &Path, preprocess: &Preprocess, runner: &Runner) -> Result<Ba
 fn text(prediction: &Prediction) -> String {
     let mut text = printable(&prediction.image.to_string_lossy());
     if let Some(Exit { index, name }) = &prediction.exit {
-        text.push_str(&format!(", from exit {index} ({})", printable(name)));
+        text.push_str(&format!(", from exit {} ({})", index + 1, printable(name)));
     }
     text.push('\n');
     for Class {

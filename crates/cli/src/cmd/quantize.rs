@@ -19,7 +19,7 @@ use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
 use crate::judge::Pair;
 use crate::network;
-use crate::output::{self, Answer, put};
+use crate::output::{self, Answer, put, put_program};
 use crate::progress::Progress;
 use crate::table::width;
 
@@ -183,7 +183,7 @@ fn write(args: &Quantize, done: &Quantization) -> Result<(), Failure> {
         if path.extension() == Some(OsStr::new("toml")) {
             put(path, plan.as_bytes())?;
         } else {
-            done.program.save(path)?;
+            put_program(path, &done.program)?;
         }
     }
     if let Some(path) = &args.save_plan {

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::args::{self, Train};
 use crate::exit::Failure;
 use crate::network::{self, Network};
-use crate::output::{self, Answer, put};
+use crate::output::{self, Answer, put, put_program};
 use crate::progress::Progress;
 use crate::{images, table};
 use view::epoch_line;
@@ -344,7 +344,7 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         program.notes.push(("teacher".into(), name.into_owned()));
     }
-    program.save(&args.output)?;
+    put_program(&args.output, &program)?;
     Ok(left)
 }
 
@@ -352,16 +352,16 @@ fn text(json: &Json) -> String {
     let mut lines: Vec<String> = json.epochs.iter().map(epoch_line).collect();
     if let Some(exits) = &json.exits {
         lines.push(format!(
-            "leaving by {}: {:.2} % of held-out images right ({:.2} to the end), {}BOPs on average",
+            "leaving by {}: {:.2} % of held-out images right ({:.2} to the end), {} on average",
             exits.policy,
             exits.top1,
             exits.top1_full,
-            table::count(exits.bops_mean as u64),
+            table::bops(exits.bops_mean as u64),
         ));
         lines.push(format!(
-            "thresholds chosen on one half, judged on the other: {:.2} points below the end, {}BOPs",
+            "thresholds chosen on one half, judged on the other: {:.2} points below the end, {}",
             exits.crossed_drop,
-            table::count(exits.crossed_bops_mean as u64),
+            table::bops(exits.crossed_bops_mean as u64),
         ));
         if !exits.met {
             lines.push("no thresholds keep to the recipe's mean_bops or drop".into());

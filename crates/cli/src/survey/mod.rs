@@ -67,7 +67,7 @@ pub(crate) struct Totals {
     /// The same with the first and the last layer counted at 8x8.
     pub(crate) bops_edges_at_8: u64,
     /// Mean over all weights.
-    pub(crate) mean_weight_bits: Option<f64>,
+    pub(crate) weight_bits_mean: Option<f64>,
 }
 
 /// Sets what is alive at each row, `live_bytes` after that of the input alone, and sums everything
@@ -116,7 +116,7 @@ fn totals(rows: &[Row], activation_bytes_sum: u64, input_bytes: u64) -> Totals {
             .unwrap_or(input_bytes),
         bops_full,
         bops_edges_at_8: bops_full - edge_bops + 64 * edge_macs,
-        mean_weight_bits: (weights > 0).then(|| weight_bits as f64 / weights as f64),
+        weight_bits_mean: (weights > 0).then(|| weight_bits as f64 / weights as f64),
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
             (6400 + 3200, 12800)
         );
         assert_eq!(
-            (totals.weight_bytes, totals.mean_weight_bits),
+            (totals.weight_bytes, totals.weight_bits_mean),
             (15, Some(6.0))
         );
     }

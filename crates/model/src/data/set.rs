@@ -63,6 +63,24 @@ impl DataSet {
         }
     }
 
+    /// The same, whose part `split` is there by that name.
+    ///
+    /// # Errors
+    /// As [`DataSet::open`], and `Mismatch` where it has no such part.
+    pub fn open_part(path: impl AsRef<Path>, split: Split) -> Result<Self> {
+        let path = path.as_ref();
+        let set = Self::open(path, split)?;
+        let has = match set.part {
+            Some(part) if part == split => return Ok(set),
+            Some(Split::Val) => "it has train and val",
+            Some(Split::Train | Split::Test) => "it has train and test",
+            None => "it is of one part, which serves as any",
+        };
+        let message = format!("no {split} part; {has}");
+        let place = path.display().to_string();
+        Err(Error::new(ErrorKind::Mismatch, place, message))
+    }
+
     /// An IDX data set in memory, packed by gzip or not.
     ///
     /// # Errors
@@ -213,14 +231,24 @@ impl DataSet {
 
     /// Numbers the classes of class folders as a network of `outputs` classes does: by name, where
     /// it carries `names`, or in the order of their names, where it carries none and there are as
-    /// many folders. Other kinds of data sets have numbers of their own.
+    /// many folders. Other kinds of data sets have numbers of their own; where their classes are
+    /// known, there must be as many.
     ///
     /// # Errors
     /// `Mismatch` where neither is so: what answers mean would be a guess.
     pub fn number_classes(&mut self, names: &[String], outputs: usize) -> Result<()> {
-        let (Images::Files(_), Some(folders)) = (&self.images, &self.classes) else {
+        let Some(folders) = &self.classes else {
             return Ok(());
         };
+        match self.images {
+            Images::Files(_) => {}
+            Images::Cifar(_) | Images::Idx(_) if folders.len() == outputs => return Ok(()),
+            Images::Cifar(_) | Images::Idx(_) => {
+                let count = folders.len();
+                let message = format!("{count} classes; the network has {outputs}");
+                return Err(Error::new(ErrorKind::Mismatch, &self.place, message));
+            }
+        }
         let numbers = folders.iter().map(|f| names.iter().position(|n| n == f));
         if let Some(numbers) = numbers.collect::<Option<Vec<usize>>>() {
             let labels = self.labels.iter_mut().flatten();
@@ -287,13 +315,19 @@ impl fmt::Display for DataSet {
             Images::Idx(_) => "IDX",
             Images::Files(_) => "image files",
         };
-        let part = match self.part {
-            Some(Split::Train) => "train part",
-            Some(Split::Test) => "test part",
-            Some(Split::Val) => "val part",
-            None => "one part, which serves as any",
-        };
+        let part = self.part.map(|part| format!("{part} part"));
+        let part = part.unwrap_or_else(|| "one part, which serves as any".into());
         write!(f, "{}: {} images ({kind}, {part})", self.place, self.len())
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Split::Train => "train",
+            Split::Test => "test",
+            Split::Val => "val",
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct LayerTime {
     macs: u64,
     gmacs_per_second: f64,
     /// Of the weights as they are packed for this CPU; a float network packs none.
-    weight_bytes: Option<usize>,
+    packed_weight_bytes: Option<usize>,
     /// Its time over that of the same layer at eight bits, where it has fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     of_eight_bits: Option<f64>,
@@ -103,7 +103,7 @@ pub(super) fn times(runner: &mut Runner, image: &Batch) -> Result<Vec<LayerTime>
                 microseconds,
                 macs: model.macs(id),
                 gmacs_per_second: speed(model.macs(id), microseconds),
-                weight_bytes: None,
+                packed_weight_bytes: None,
                 of_eight_bits: None,
             };
             model.nodes().iter().zip(ids).zip(times).map(of).collect()
@@ -122,7 +122,7 @@ pub(super) fn repeated(session: &mut Session, image: &Batch) -> Result<Vec<Layer
             microseconds,
             macs: s.macs,
             gmacs_per_second: speed(s.macs, microseconds),
-            weight_bytes: Some(s.weight_bytes),
+            packed_weight_bytes: Some(s.weight_bytes),
             of_eight_bits: None,
         }
     };
@@ -186,7 +186,7 @@ pub(super) fn table(layers: &[LayerTime], peak: Option<f64>) -> String {
                 .of_eight_bits
                 .map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
             layer
-                .weight_bytes
+                .packed_weight_bytes
                 .map_or_else(String::new, |n| sums(layer.macs, bytes(n as u64))),
         ]);
     }

@@ -10,8 +10,8 @@ pub(super) fn lines(json: &Json) -> Vec<String> {
         return Vec::new();
     };
     let mut table = Table::new(&[
-        ("#", Side::Right),
-        ("exit", Side::Name),
+        ("exit", Side::Right),
+        ("name", Side::Name),
         ("leave", Side::Right),
         ("top-1 there", Side::Right),
         ("top-1 of all", Side::Right),
@@ -23,7 +23,7 @@ pub(super) fn lines(json: &Json) -> Vec<String> {
     for way in &json.exits {
         let bops = |of: fn(&Cumulative) -> u64| way.work.as_ref().map_or(0, of);
         table.row([
-            way.index.to_string(),
+            (way.index + 1).to_string(),
             way.name.clone().unwrap_or_default(),
             share(Some(100.0 * way.fraction)),
             share(way.top1),

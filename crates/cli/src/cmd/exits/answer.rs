@@ -8,7 +8,7 @@ use exbit_engine::Program;
 use serde::Serialize;
 
 use crate::args::Exits;
-use crate::table::{Side, Table, count, fold, width};
+use crate::table::{self, Side, Table, count, fold, width};
 
 #[derive(Serialize)]
 pub(super) struct Json<'a> {
@@ -121,8 +121,8 @@ pub(super) fn json<'a>(
 /// The choice, for people; `goal` in words.
 pub(super) fn text(json: &Json, goal: &str) -> String {
     let mut table = Table::new(&[
-        ("#", Side::Right),
-        ("exit", Side::Name),
+        ("exit", Side::Right),
+        ("name", Side::Name),
         ("leave", Side::Right),
         ("top-1 of all", Side::Right),
         ("BOPs", Side::Right),
@@ -131,7 +131,7 @@ pub(super) fn text(json: &Json, goal: &str) -> String {
     .spare(&["first, last 8x8"]);
     for exit in &json.exits {
         table.row([
-            exit.index.to_string(),
+            (exit.index + 1).to_string(),
             exit.name.clone(),
             format!("{:.2} %", 100.0 * exit.fraction),
             format!("{:.2} %", exit.top1_alone),
@@ -147,10 +147,10 @@ pub(super) fn text(json: &Json, goal: &str) -> String {
             json.top1, json.images, json.drop, json.drop_error
         ),
         format!(
-            "{}BOPs on average, {:.1} % of {}BOPs to the end without exits",
-            count(json.bops_mean as u64),
+            "{} on average, {:.1} % of {} to the end without exits",
+            table::bops(json.bops_mean as u64),
             share(json.bops_mean),
-            count(json.bops_full)
+            table::bops(json.bops_full)
         ),
         format!(
             "thresholds chosen on one half, judged on the other: {:.2} points below the end, \

@@ -59,7 +59,7 @@ pub(super) fn table(json: &Json) -> String {
     let end = json.totals.bops_full.max(1) as f64;
     for exit in &json.exits {
         table.row([
-            exit.index.to_string(),
+            (exit.index + 1).to_string(),
             exit.name.clone(),
             (exit.step + 1).to_string(),
             count(exit.work.macs),
