@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use exbit_engine::Session;
 use exbit_model::ValueId;
 
-use crate::latency::{cpu_name, engine_error, layer_steps};
+use crate::latency::{cpu_name, layer_steps};
 use crate::noise::Noise;
 use crate::report::{Machine, Report};
 use crate::{Progress, Quantization, Result, Samples, Simulator};
@@ -97,9 +97,9 @@ fn noise(
 }
 
 fn times(done: &Quantization, report: &mut Report) -> Result<()> {
-    let mut session = Session::new(&done.program, 1).map_err(engine_error)?;
+    let mut session = Session::new(&done.program, 1)?;
     let pixels = vec![128; session.input_len()];
-    let steps = session.profile(&pixels, RUNS).map_err(engine_error)?;
+    let steps = session.profile(&pixels, RUNS)?;
     let layers = layer_steps(&done.network, &done.program);
     for (row, step) in report.layers.iter_mut().zip(layers) {
         // The first entry of a profile is the input.

@@ -153,6 +153,16 @@ fn eight_bits_are_close_to_the_float_network() {
 }
 
 #[test]
+fn logits_are_real_numbers_however_a_network_ends() {
+    for model in networks::all() {
+        let network = exbit::prepare(&model).unwrap();
+        let output = network.model.output();
+        assert!(network.is_real(output), "{}", model.name());
+        assert!(!network.sites().contains(&output), "{}", model.name());
+    }
+}
+
+#[test]
 fn folding_keeps_the_function() {
     for model in networks::all() {
         let network = exbit::prepare(&model).unwrap();

@@ -133,11 +133,6 @@ impl Sizes {
         &self.values
     }
 
-    /// The values at the place that value `first` is the first at.
-    pub fn members(&self, first: usize) -> impl Iterator<Item = &ValueSize> {
-        self.values.iter().filter(move |v| v.place == first)
-    }
-
     /// Which places are taken at each step: their first values, ascending.
     pub fn moments(&self) -> &[Vec<usize>] {
         &self.moments

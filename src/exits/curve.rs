@@ -26,7 +26,6 @@ pub fn curve(held: &HeldOut, rule: Rule, costs: Costs<'_>, points: usize) -> Vec
             kept.push(i);
         }
     }
-    kept.dedup();
     kept.into_iter()
         .map(|i| held.outcome(&all[i].0, costs))
         .collect()

@@ -47,8 +47,16 @@ impl Kept {
         let again = format!("to measure anew, remove {}", path.display());
         let times =
             Times::open(&path).map_err(|e| Error::new(e.kind(), "", format!("{e}; {again}")))?;
-        if times.geometry == none.geometry {
-            return Ok(times);
+        if times.geometry == none.geometry && times.layers.len() == none.layers.len() {
+            // Measured on another network of these shapes, perhaps; the names are this one's.
+            let Times {
+                network, layers, ..
+            } = none;
+            return Ok(Times {
+                network,
+                layers,
+                ..times
+            });
         }
         let message = format!(
             "of {}, not of this network's shapes; {again}",

@@ -8,7 +8,7 @@ use super::{Pair, PairTimes, THREADS, Times, made_up, quartile};
 use crate::fingerprint::Fingerprint;
 use crate::prepare::{Network, Stage, StageKind};
 use crate::quantized::conv_shape;
-use crate::{Error, ErrorKind, Result, lower};
+use crate::{Result, lower};
 
 /// How often each network is packed anew: where its weights and its arena happen to lie in memory
 /// moves a time more than turns do.
@@ -82,7 +82,7 @@ fn measured(
             let numbers = made_up::quantized(network, pair.weights, pair.activations);
             let program = lower(network, &numbers, input.clone());
             steps = layer_steps(network, &program);
-            sessions.push(Session::new(&program, THREADS).map_err(engine_error)?);
+            sessions.push(Session::new(&program, THREADS)?);
         }
         take_turns(&mut sessions, &mut samples, progress)?;
     }
@@ -139,7 +139,7 @@ fn take_turns(
             break;
         }
         for (session, samples) in sessions.iter_mut().zip(samples.iter_mut()) {
-            let times = session.profile(&pixels, RUNS).map_err(engine_error)?;
+            let times = session.profile(&pixels, RUNS)?;
             samples.resize(times.len(), Vec::new());
             for (samples, time) in samples.iter_mut().zip(times) {
                 // A clock may be too coarse for the smallest steps; no time is no time at all.
@@ -187,15 +187,4 @@ fn shape(network: &Network, stage: &Stage) -> String {
     let (weight, window) = (conv_shape(op), crate::lower::window(op));
     let real = network.is_real(stage.output);
     format!("{:?} {weight:?} {window:?} {inputs:?} {real}", stage.kind)
-}
-
-/// The engine's error as one of ours.
-pub(crate) fn engine_error(error: exbit_engine::Error) -> Error {
-    let kind = match error.kind() {
-        exbit_engine::ErrorKind::Io => ErrorKind::Io,
-        exbit_engine::ErrorKind::Malformed => ErrorKind::Malformed,
-        exbit_engine::ErrorKind::Unsupported => ErrorKind::Unsupported,
-        exbit_engine::ErrorKind::Mismatch | _ => ErrorKind::Mismatch,
-    };
-    Error::new(kind, "", error.to_string())
 }

@@ -21,8 +21,8 @@ use std::fmt;
 use exbit_kernels::Bits;
 
 pub use kept::Kept;
+pub(crate) use measure::layer_steps;
 pub use measure::turns;
-pub(crate) use measure::{engine_error, layer_steps};
 
 use crate::cost::Latency;
 use crate::prepare::Network;
@@ -125,7 +125,7 @@ impl Times {
         let name = |id| model.node(id).name.clone();
         Ok(Self {
             cpu: cpu_name(),
-            isa: exbit_engine::isa().map_err(engine_error)?.to_owned(),
+            isa: exbit_engine::isa()?.to_owned(),
             version: format!("{}+{}", env!("CARGO_PKG_VERSION"), exbit_kernels::REVISION),
             network: model.name().to_owned(),
             geometry: measure::geometry(network),

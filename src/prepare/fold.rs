@@ -5,7 +5,8 @@
 //! - An affine map before a Linear, or before a Conv that does not pad, goes into it as well.
 //! - ReLU and Clip that follow each other are one clip.
 //! - A pad of zeros before a Conv is the Conv's own padding.
-//! - A Softmax at the end is dropped: a Program gives logits.
+//! - A Softmax at the end is dropped, and a Reshape there that leaves one row of numbers: a Program
+//!   gives logits, as a layer made them.
 
 use exbit_model::{Activation, Affine, Conv, Linear, Model, Node, Op, Result, ValueId};
 
@@ -57,7 +58,43 @@ pub fn fold(model: &Model) -> Result<Model> {
             nodes[before] = Some(earlier);
         }
     }
+    take_rows(model, &mut nodes, &mut answers);
     rebuild(model, nodes.into_iter().flatten(), &answers)
+}
+
+/// Answers that are reshaped rows are taken as the rows: of one axis that is not 1, whose order no
+/// Reshape changes.
+fn take_rows(model: &Model, nodes: &mut [Option<Node>], answers: &mut [ValueId]) {
+    let maker = |nodes: &[Option<Node>], value: ValueId| {
+        let made = |n: &Node| n.output == value;
+        nodes.iter().position(|n| n.as_ref().is_some_and(made))
+    };
+    let is_row = |value: ValueId| {
+        let shape = &model.value(value).shape;
+        shape.iter().filter(|&&extent| extent != 1).count() <= 1
+    };
+    for a in 0..answers.len() {
+        let answer = answers[a];
+        let Some(at) = maker(nodes, answer) else {
+            continue;
+        };
+        let row = match &nodes[at] {
+            Some(Node {
+                op: Op::Reshape { .. },
+                inputs,
+                ..
+            }) => inputs[0],
+            _ => continue,
+        };
+        if !is_row(row) || maker(nodes, row).is_none() {
+            continue;
+        }
+        answers[a] = row;
+        let read = nodes.iter().flatten().any(|n| n.inputs.contains(&answer));
+        if !read && !answers.contains(&answer) {
+            nodes[at] = None;
+        }
+    }
 }
 
 /// BatchNorm as an affine map, ReLU as a clip.

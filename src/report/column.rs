@@ -52,12 +52,20 @@ pub(super) fn activation_columns(report: &Report) -> Vec<Column<SiteRow>> {
         }),
         column("", "shape", "of one image", 5, |r| shape(&r.shape)),
         column("", "bits", "bits of an entry", 1, |r| Cell::Bits(r.bits)),
-        column("range", "from", "the smallest number it can hold", 3, |r| {
-            number(r.range.map(|(low, _)| low), real)
-        }),
-        column("range", "to", "the largest number it can hold", 3, |r| {
-            number(r.range.map(|(_, high)| high), real)
-        }),
+        column(
+            "range",
+            "from",
+            "the smallest number that calibration saw",
+            3,
+            |r| number(r.range.map(|(low, _)| low), real),
+        ),
+        column(
+            "range",
+            "to",
+            "the largest number that calibration saw",
+            3,
+            |r| number(r.range.map(|(_, high)| high), real),
+        ),
         column("codes", "scale", "the step between two codes", 4, |r| {
             number(r.scale, real)
         }),

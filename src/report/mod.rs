@@ -22,6 +22,7 @@ mod training;
 pub use number::Quantity;
 pub use origin::{Machine, Origin, Setting, StageTime};
 pub use row::{LayerRow, SiteRow, Step};
+pub use text::printable;
 pub use tradeoff::{Tradeoff, TradeoffPoint};
 pub use training::Training;
 

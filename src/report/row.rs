@@ -57,7 +57,8 @@ pub struct SiteRow {
     pub shape: Vec<usize>,
     /// Bits of an entry.
     pub bits: u8,
-    /// The smallest and the largest number that it can hold.
+    /// The smallest and the largest number that calibration saw in it; what its codes cannot hold
+    /// of that is clipped.
     pub range: Option<(f64, f64)>,
     /// The step between two neighbouring codes.
     pub scale: Option<f64>,

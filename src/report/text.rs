@@ -262,8 +262,8 @@ fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The text without what a terminal would act on.
-fn printable(text: &str) -> String {
+/// The text, which may be from a file, without what a terminal would act on.
+pub fn printable(text: &str) -> String {
     let acts = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use exbit::report::printable;
 use serde::Serialize;
 
 /// The exit status of the process.
@@ -118,7 +119,8 @@ struct Error<'a> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        let lines: Vec<String> = self.message.lines().map(printable).collect();
+        write!(f, "error: {}", lines.join("\n"))?;
         match &self.next {
             Some(next) => write!(f, "\n\n  {next}"),
             None => Ok(()),

@@ -44,7 +44,7 @@ impl Pair<'_> {
             Ok(Timing {
                 latency_ms_p50: runner.latency(&image, LATENCY_TIME)?.percentile(50),
                 batch: 1,
-                threads: 1,
+                threads: self.threads as u64,
             })
         };
         report.quantized.timing = Some(time(&mut trial.runner)?);

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use exbit::report::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The progress of one command, stage after stage.
@@ -69,6 +70,8 @@ impl Progress {
 
     /// A remark that stays, above the bar.
     pub(crate) fn note(&self, text: &str) {
+        let lines: Vec<String> = text.lines().map(printable).collect();
+        let text = &lines.join("\n");
         match (self.to, self.stage.borrow().as_ref()) {
             (Target::Nobody, _) => {}
             (Target::Terminal, Some(stage)) => stage.bar.println(text),

@@ -57,14 +57,8 @@ pub(crate) fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// The class of the largest logit; of equal ones the earliest.
-pub(crate) fn answer(logits: &[f32]) -> usize {
-    let larger = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
-    (0..logits.len()).reduce(larger).unwrap_or(0)
-}
-
 /// The `count` likeliest classes and their probabilities.
-pub(crate) fn likeliest(logits: &[f32], count: usize) -> Vec<(usize, f64)> {
+pub(crate) fn top(logits: &[f32], count: usize) -> Vec<(usize, f64)> {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let weights: Vec<f64> = logits.iter().map(|&z| (f64::from(z) - max).exp()).collect();
     let sum: f64 = weights.iter().sum();
@@ -88,7 +82,7 @@ mod tests {
         score.add(&logits, &[1], 7);
         score.add(&logits, &[2], 7);
         score.add(&logits, &[5], 7);
-        assert_eq!(answer(&logits), 1);
+        assert_eq!(exbit_engine::likeliest(&logits), 1);
         assert_eq!(score.images(), 3);
         assert!((score.top1() - 100.0 / 3.0).abs() < 1e-12);
         assert!((score.top5() - 200.0 / 3.0).abs() < 1e-12);
@@ -96,9 +90,9 @@ mod tests {
 
     #[test]
     fn probabilities_sum_to_one() {
-        let all = likeliest(&[0.0, 1000.0, 1000.0], 5);
+        let all = top(&[0.0, 1000.0, 1000.0], 5);
         assert_eq!(all, [(1, 0.5), (2, 0.5), (0, 0.0)]);
-        assert_eq!(likeliest(&[0.0, 2.0, 1.0], 2).len(), 2);
+        assert_eq!(top(&[0.0, 2.0, 1.0], 2).len(), 2);
     }
 
     #[test]

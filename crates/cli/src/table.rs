@@ -2,6 +2,7 @@
 
 use std::io;
 
+use exbit::report::printable;
 use exbit_kernels::Bits;
 
 /// The widest table; also the width where standard output is no terminal.
@@ -150,13 +151,6 @@ fn shorten(name: &str, width: usize) -> String {
     }
     let end: String = name.chars().skip(count + 1 - width).collect();
     format!("…{end}")
-}
-
-/// Text from a file, which must not steer the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
 }
 
 /// The columns that a table may take on standard output.

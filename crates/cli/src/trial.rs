@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use exbit_engine::likeliest;
 use exbit_model::Model;
 use exbit_model::data::{Batch, DataSet, Preprocess};
 
@@ -11,7 +12,7 @@ use crate::leaving::Leaving;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::runner::Runner;
-use crate::score::{Score, answer, percent};
+use crate::score::{Score, percent};
 
 /// A batch is as long as keeps its numbers within this many.
 const BATCH_ENTRIES: usize = 4 << 20;
@@ -122,7 +123,7 @@ impl Trial {
             let pairs = logits
                 .chunks_exact(classes)
                 .zip(reference.chunks_exact(classes));
-            float.agreed += pairs.filter(|(a, b)| answer(a) == answer(b)).count();
+            float.agreed += pairs.filter(|(a, b)| likeliest(a) == likeliest(b)).count();
         }
         Ok(())
     }

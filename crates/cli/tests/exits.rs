@@ -235,7 +235,7 @@ fn predict_inspect_and_bench_know_exits() {
     assert!(beside["latency_ratio"].as_f64().is_some_and(|r| r > 0.0));
     bad(
         &["bench", &early, "--data", &data, "--batch", "31"],
-        "has 30 images",
+        ": 30 images",
     );
 }
 

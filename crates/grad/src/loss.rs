@@ -75,34 +75,6 @@ pub fn soft_cross_entropy(
     (losses, gradient)
 }
 
-/// Mean squared error of each of `images` images, `mean((y - target)^2)`: the losses `(N)`, and
-/// the gradient of their sum.
-///
-/// # Panics
-/// When the lengths do not fit.
-pub fn mse(y: &[f32], target: &[f32], images: usize) -> (Vec<f32>, Vec<f32>) {
-    assert_eq!(y.len(), target.len(), "a target for every entry");
-    assert_eq!(y.len() % images.max(1), 0, "whole images");
-    let len = (y.len() / images.max(1)).max(1);
-    let loss = |(y, t): (&[f32], &[f32])| {
-        let squares = y
-            .iter()
-            .zip(t)
-            .map(|(y, t)| (f64::from(*y) - f64::from(*t)).powi(2));
-        (squares.sum::<f64>() / len as f64) as f32
-    };
-    let losses = y
-        .chunks_exact(len)
-        .zip(target.chunks_exact(len))
-        .map(loss)
-        .collect();
-    let scale = 2.0 / len as f32;
-    (
-        losses,
-        y.iter().zip(target).map(|(y, t)| scale * (y - t)).collect(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +83,9 @@ mod tests {
 
     #[test]
     fn gradients_are_slopes_of_the_sum() {
-        let losses: [Loss; 3] = [
+        let losses: [Loss; 2] = [
             |z| cross_entropy(z, &[1, 0], 3),
             |z| soft_cross_entropy(z, &[0.2, 0.5, 0.3, 0.0, 1.0, 0.0], 3),
-            |z| mse(z, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 2),
         ];
         let z = [0.3f32, -1.2, 2.0, 0.5, 0.25, -0.75];
         for loss in losses {

@@ -55,9 +55,4 @@ impl Tape {
             .as_ref()
             .map(|s| (s.mean.as_slice(), s.var.as_slice()))
     }
-
-    /// A value of all images, to own; the others are dropped.
-    pub fn into_value(self, id: ValueId) -> Vec<f32> {
-        self.values[id.0].to_vec()
-    }
 }

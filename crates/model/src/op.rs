@@ -50,8 +50,8 @@ pub enum Op {
         /// The axis, counted without the batch.
         axis: usize,
     },
-    /// A number rounded to a quantizer's grid. Never in an imported model: calibration,
-    /// reconstruction and training put it there.
+    /// A number rounded to a quantizer's grid: put there by calibration, reconstruction and
+    /// training, or imported as QuantizeLinear and DequantizeLinear.
     FakeQuant(FakeQuant),
 }
 

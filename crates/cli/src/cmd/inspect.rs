@@ -5,6 +5,7 @@ mod exits;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use exbit::report::printable;
 use exbit_engine::Session;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::exit::Failure;
 use crate::network::{self, Network};
 use crate::output::Answer;
 use crate::survey::{Row, Survey, Totals, of_model, of_program};
-use crate::table::{Side, Table, bops, bytes, count, fold, printable, width};
+use crate::table::{Side, Table, bops, bytes, count, fold, width};
 
 #[derive(Serialize)]
 struct Json<'a> {

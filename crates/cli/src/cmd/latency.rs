@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::Latency;
 use crate::calibration::sorted;
 use crate::exit::Failure;
-use crate::output::Answer;
+use crate::output::{self, Answer};
 use crate::progress::Progress;
 use crate::table::{Side, Table, bits_titles, fold, width};
 use crate::{cache, network};
@@ -42,6 +42,7 @@ struct PairRow<'a> {
 }
 
 pub(crate) fn run(args: &Latency, progress: &Progress) -> Result<Answer, Failure> {
+    output::check_places(&[args.latency_table.as_deref()], &[&args.model])?;
     let (model, _) = network::open_model(&args.model)?;
     let network = prepare(&model)?;
     let candidates = Candidates {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use exbit::report::printable;
 use exbit_model::data::{Batch, Preprocess, read_image};
 use serde::Serialize;
 
@@ -12,8 +13,7 @@ use crate::network;
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::runner::Runner;
-use crate::score::likeliest;
-use crate::table::printable;
+use crate::score::top;
 
 /// How many classes are named for each image.
 const NAMED: usize = 5;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Predict, progress: &Progress) -> Result<Answer, Failure
             name: names.get(class).map(String::as_str),
             probability,
         };
-        let top = likeliest(&logits, NAMED).into_iter().map(class).collect();
+        let top = top(&logits, NAMED).into_iter().map(class).collect();
         let exit = match &runner {
             Runner::Integer(session) if !exits.is_empty() => session.exits().first().copied(),
             Runner::Integer(_) | Runner::Float(_) => None,

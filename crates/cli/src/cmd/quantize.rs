@@ -110,8 +110,7 @@ fn judges(
 
 /// Every file that is written has a place of its own; says so where none is.
 fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
-    let tables = [&args.latency_table, &args.calibrating.sensitivity_table];
-    let read = tables.into_iter().chain([&args.plan, &args.eval]).flatten();
+    let read = [&args.plan, &args.eval].into_iter().flatten();
     let read = read.chain([&args.model, &args.calibrating.calib]);
     let read = read.map(PathBuf::as_path);
     let read = read.chain(args.calibrating.preprocessing.file());
@@ -119,6 +118,9 @@ fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
     if written.iter().all(Option::is_none) {
         progress.note("nothing is written: -o NET.exbit keeps the Program");
     }
+    // These are read, and written anew.
+    let tables = [&args.latency_table, &args.calibrating.sensitivity_table].map(|p| p.as_deref());
+    let written = [&written[..], &tables].concat();
     output::check_places(&written, &read.collect::<Vec<_>>())
 }
 

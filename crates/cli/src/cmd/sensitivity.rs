@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args::Sensitivity;
 use crate::calibration::{Material, candidates};
 use crate::exit::Failure;
-use crate::output::Answer;
+use crate::output::{self, Answer};
 use crate::progress::Progress;
 use crate::table::{Side, Table, bits_titles, fold, width};
 
@@ -49,6 +49,8 @@ struct RankRow {
 pub(crate) fn run(args: &Sensitivity, progress: &Progress) -> Result<Answer, Failure> {
     let calibrating = &args.calibrating;
     calibrating.threads.start()?;
+    let kept = calibrating.sensitivity_table.as_deref();
+    output::check_places(&[kept], &[&args.model, &calibrating.calib])?;
     let material = Material::open(&args.model, calibrating, progress)?;
     let mut network = prepare(&material.model)?;
     if calibrating.equalize {

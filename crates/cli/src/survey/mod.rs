@@ -11,6 +11,7 @@ mod program;
 pub(crate) use float::of_model;
 pub(crate) use program::of_program;
 
+use exbit::cost::packed_bytes as packed;
 use serde::Serialize;
 
 /// The bits of a float.
@@ -118,11 +119,6 @@ fn totals(rows: &[Row], activation_bytes_sum: u64, input_bytes: u64) -> Totals {
         bops_edges_at_8: bops_full - edge_bops + 64 * edge_macs,
         weight_bits_mean: (weights > 0).then(|| weight_bits as f64 / weights as f64),
     }
-}
-
-/// Bytes of `count` entries of `bits` each, packed.
-fn packed(count: u64, bits: u64) -> u64 {
-    (count * bits).div_ceil(8)
 }
 
 /// A window in a few characters: `3x3`, `3x3/2`.

@@ -53,7 +53,18 @@ pub(super) fn open(path: &Path, classes: Option<Vec<String>>) -> Result<Folder> 
     } else {
         let files: Vec<PathBuf> = inside.iter().filter(|p| is_image(p)).cloned().collect();
         let folders: Vec<PathBuf> = inside.into_iter().filter(|p| p.is_dir()).collect();
+        let of_images = |folder: &PathBuf| Ok(entries(folder)?.iter().any(|p| is_image(p)));
+        let classes_too = !files.is_empty() && {
+            let found: Result<Vec<bool>> = folders.iter().map(of_images).collect();
+            found?.contains(&true)
+        };
         match folders.as_slice() {
+            _ if classes_too => {
+                let message = "holds images and folders of images: name the one that is meant, or \
+                               add a labels.txt of `file class` lines";
+                let place = path.display().to_string();
+                return Err(Error::new(ErrorKind::Unsupported, place, message));
+            }
             _ if !files.is_empty() => Folder {
                 files,
                 ..Folder::default()
@@ -153,7 +164,7 @@ fn parse_line(line: &str) -> Result<(&str, usize)> {
         Ok(_) | Err(_) => {
             let class = shortened(class);
             Err(malformed(format!(
-                "the class {class:?} is not a number from 0 to {MAX_CLASS}"
+                "the class {class:?} is not a number below {MAX_CLASS}"
             )))
         }
     }

@@ -262,6 +262,9 @@ fn images_without_labels_are_a_data_set_too() {
     dir.image("images/2.png", 2);
     assert_eq!(DataSet::open(&dir.0, Split::Train).unwrap().len(), 1);
     dir.image("1.png", 1);
+    let both = DataSet::open(&dir.0, Split::Train).err().unwrap();
+    assert_eq!(both.kind(), ErrorKind::Unsupported);
+    std::fs::remove_dir_all(dir.0.join("images")).unwrap();
     dir.image(".hidden.png", 1);
     let set = DataSet::open(&dir.0, Split::Train).unwrap();
     assert_eq!((set.len(), set.labels(), set.classes()), (1, None, None));

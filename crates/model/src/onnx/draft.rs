@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::{MAX_RANK, malformed, unsupported};
 use crate::tensor::element_count;
-use crate::{Conv, Linear, Model, Op, Result, ValueId, Window};
+use crate::{Conv, Linear, Model, Op, Pool, Result, ValueId, Window};
 
 /// The most entries of one value of one image: 1 GiB of floats.
 const MAX_ENTRIES: usize = 1 << 28;
@@ -52,6 +52,15 @@ impl Draft {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
         let shape = op.output_shape(&shapes)?;
         bounded(&shape)?;
+        if let (
+            Op::Conv(Conv { window, .. }) | Op::MaxPool(window) | Op::AvgPool(Pool { window, .. }),
+            &[c, h, w],
+        ) = (&op, shapes[0])
+        {
+            // What is computed lies in memory with its padding.
+            let [top, left, bottom, right] = window.pads;
+            bounded(&[c, top + h + bottom, left + w + right])?;
+        }
         if !op.parameters().into_iter().flatten().all(|x| x.is_finite()) {
             return Err(malformed(
                 "a weight, scale or bias is infinite, no number, or made from the size of the batch",

@@ -158,7 +158,11 @@ fn moved(call: &mut Call<'_, '_>) -> Result<Constant> {
             Move::Reshape(call.ints(1)?.unwrap_or_default(), allow_zero)
         }
         "Flatten" => {
-            let axis = axis_of(call.attributes.int("axis", 1)?, rank + 1)?;
+            // One past the end is allowed here, and -1 still is the last axis.
+            let axis = match call.attributes.int("axis", 1)? {
+                axis if axis == rank as i64 => rank,
+                axis => axis_of(axis, rank)?,
+            };
             let outer: usize = x.dims()[..axis].iter().product();
             Move::Reshape(
                 vec![
