@@ -22,6 +22,16 @@ pub enum ErrorKind {
     Infeasible,
 }
 
+impl ErrorKind {
+    /// The kind of an error in writing a file.
+    pub(crate) fn writing(error: &io::Error) -> Self {
+        match is_named_wrongly(error) {
+            true => Self::Io,
+            false => Self::Disk,
+        }
+    }
+}
+
 /// An error with its place: a file, a layer, a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -45,10 +55,7 @@ impl Error {
 
     /// That `path` could not be written.
     pub(crate) fn writing(path: &Path, error: &io::Error) -> Self {
-        let kind = match is_named_wrongly(error) {
-            true => ErrorKind::Io,
-            false => ErrorKind::Disk,
-        };
+        let kind = ErrorKind::writing(error);
         Self::new(kind, path.display().to_string(), error.to_string())
     }
 

@@ -33,8 +33,8 @@ const BATCH: usize = 50;
 pub(crate) fn draw(cifar: &Path, file: &Path) -> Result<(), Box<dyn Error>> {
     let record = fs::read_to_string(RECORD)?;
     let beside: Option<Vec<TradeoffPoint>> = BESIDE.iter().map(|n| recorded(&record, n)).collect();
-    let held = every_exit(cifar)?;
     let program = Program::load(NETWORK)?;
+    let held = every_exit(&program, cifar)?;
     let costs = |policy: &Policy| bops_to_exits(&program, policy);
     let outcomes = curve(&held, Rule::MaxSoftmax, &costs, POINTS);
     let picture = Tradeoff {
@@ -51,12 +51,12 @@ pub(crate) fn draw(cifar: &Path, file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(fs::write(file, picture.to_svg())?)
 }
 
-/// What the network answers at every exit, for all test images.
-fn every_exit(cifar: &Path) -> Result<HeldOut, Box<dyn Error>> {
+/// What `program` answers at every exit, for all test images.
+fn every_exit(program: &Program, cifar: &Path) -> Result<HeldOut, Box<dyn Error>> {
     let set = DataSet::open(cifar, Split::Test)?;
     let preprocess = Preprocess::open("cifar10")?;
-    let mut session = Session::open(NETWORK, available_parallelism()?.get())?;
-    let mut held = HeldOut::new(Program::load(NETWORK)?.exits.len());
+    let mut session = Session::new(program, available_parallelism()?.get())?;
+    let mut held = HeldOut::new(program.exits.len());
     for batch in set.batches(&preprocess, (0..set.len()).collect::<Vec<_>>(), BATCH) {
         let batch = batch?;
         let logits = session.run_every_exit(&batch.pixels, batch.indices.len())?;

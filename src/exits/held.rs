@@ -1,6 +1,7 @@
 //! What every exit and the end answered for held-out images, and what a policy makes of that.
 
 use exbit_engine::{Policy, entropy, likeliest, max_softmax};
+use serde::Serialize;
 
 use super::{Costs, Rule};
 use crate::cost::expected;
@@ -48,7 +49,7 @@ pub struct Outcome {
 }
 
 /// What an oracle gives that knows where an answer is right.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Oracle {
     /// Percent of images that are answered rightly anywhere.
     pub top1: f64,

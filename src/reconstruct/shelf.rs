@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::{Error, ErrorKind, Result, is_named_wrongly};
+use crate::{Error, ErrorKind, Result};
 
 /// Bytes that a shelf keeps in memory. ResNet-20 over 1024 images takes as much processor time with
 /// 32 MiB as with 192, and 157 MiB at the peak in place of 237.
@@ -77,11 +77,7 @@ impl Shelf {
 fn on_disk(e: io::Error) -> Error {
     let place = std::env::temp_dir();
     let message = format!("activations cannot be kept there: {e}; TMPDIR names another folder");
-    let kind = match is_named_wrongly(&e) {
-        true => ErrorKind::Io,
-        false => ErrorKind::Disk,
-    };
-    Error::new(kind, place.display().to_string(), message)
+    Error::new(ErrorKind::writing(&e), place.display().to_string(), message)
 }
 
 #[cfg(test)]

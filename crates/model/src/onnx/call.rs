@@ -216,6 +216,14 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
     found.ok_or_else(|| malformed(format!("axis or index {axis} of {rank}")))
 }
 
+/// The axis of a Flatten: one past the end is allowed, and -1 still is the last axis.
+pub(super) fn flatten_axis(axis: i64, rank: usize) -> Result<usize> {
+    match axis == rank as i64 {
+        true => Ok(rank),
+        false => axis_of(axis, rank),
+    }
+}
+
 /// Axis `axis` of a value, counted without the batch; `rank` counts the batch.
 pub(super) fn image_axis(axis: i64, rank: usize) -> Result<usize> {
     let axis = axis_of(axis, rank)?;

@@ -2,7 +2,7 @@
 //! padding or a shape, and the last transposition of a weight.
 
 use super::array::{Array, joint_dims};
-use super::call::{Call, axis_of};
+use super::call::{Call, axis_of, flatten_axis};
 use super::constant::{Constant, Entry, Move, binary, int_of, unary};
 use super::node::shape::slice_ranges;
 use super::proto::data_type as t;
@@ -158,11 +158,7 @@ fn moved(call: &mut Call<'_, '_>) -> Result<Constant> {
             Move::Reshape(call.ints(1)?.unwrap_or_default(), allow_zero)
         }
         "Flatten" => {
-            // One past the end is allowed here, and -1 still is the last axis.
-            let axis = match call.attributes.int("axis", 1)? {
-                axis if axis == rank as i64 => rank,
-                axis => axis_of(axis, rank)?,
-            };
+            let axis = flatten_axis(call.attributes.int("axis", 1)?, rank)?;
             let outer: usize = x.dims()[..axis].iter().product();
             Move::Reshape(
                 vec![

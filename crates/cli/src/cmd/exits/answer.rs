@@ -26,7 +26,7 @@ pub(super) struct Json<'a> {
     bops_full_edges_at_8: u64,
     exits: Vec<Exit>,
     crossed: Crossed,
-    oracle: Beyond,
+    oracle: Oracle,
     curve: Vec<Point>,
 }
 
@@ -45,13 +45,6 @@ struct Exit {
 #[derive(Serialize)]
 struct Crossed {
     drop: f64,
-    bops_mean: f64,
-}
-
-/// What an oracle would give that knows where an answer is right.
-#[derive(Serialize)]
-struct Beyond {
-    top1: f64,
     bops_mean: f64,
 }
 
@@ -110,10 +103,7 @@ pub(super) fn json<'a>(
             drop: found.crossed.drop,
             bops_mean: found.crossed.bops_mean,
         },
-        oracle: Beyond {
-            top1: oracle.top1,
-            bops_mean: oracle.bops_mean,
-        },
+        oracle,
         curve: curve.iter().map(point).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Operators that only move entries: Reshape and its kin, Transpose, Concat, Slice.
 
-use super::super::call::{Call, axis_of, image_axis};
+use super::super::call::{Call, axis_of, flatten_axis, image_axis};
 use super::super::constant::Entry;
 use super::super::fold::{squeezed, unsqueezed};
 use super::super::proto::data_type as t;
@@ -82,13 +82,7 @@ pub(super) fn flatten(call: &mut Call<'_, '_>) -> Result<ValueId> {
     let x = call.value(0)?;
     let shape = call.shape(x);
     let rank = shape.len() + 1;
-    // One past the end is allowed here, and -1 still is the last axis.
-    let axis = call.attributes.int("axis", 1)?;
-    let axis = if axis == rank as i64 {
-        rank
-    } else {
-        axis_of(axis, rank)?
-    };
+    let axis = flatten_axis(call.attributes.int("axis", 1)?, rank)?;
     let (outer, inner) = match axis.checked_sub(1) {
         Some(split) => shape.split_at(split),
         None => (&[0][..], &shape[..]),
