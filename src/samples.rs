@@ -51,6 +51,15 @@ impl Samples<'_> {
     /// At most `most` of the images, spread over all of them.
     pub fn thinned(&self, most: usize) -> Samples<'_> {
         let step = self.images().div_ceil(most.max(1)).max(1);
+        let kept: Vec<usize> = (0..self.images()).step_by(step).collect();
+        self.ordered(&kept)
+    }
+
+    /// The images at `order`, in that order.
+    ///
+    /// # Panics
+    /// Where one of `order` is not below [`images`](Self::images).
+    pub fn ordered(&self, order: &[usize]) -> Samples<'_> {
         match self {
             Samples::Set {
                 set,
@@ -59,16 +68,17 @@ impl Samples<'_> {
             } => Samples::Set {
                 set,
                 preprocess,
-                indices: indices.iter().copied().step_by(step).collect(),
+                indices: order.iter().map(|&i| indices[i]).collect(),
             },
             Samples::Memory { x, images, labels } => {
-                let kept = (0..*images).step_by(step);
                 let len = x.len() / (*images).max(1);
-                let image = |i: usize| &x[i * len..(i + 1) * len];
+                let image = |&i: &usize| &x[i * len..(i + 1) * len];
                 Samples::Memory {
-                    images: kept.len(),
-                    x: kept.clone().flat_map(image).copied().collect(),
-                    labels: labels.as_ref().map(|l| kept.map(|i| l[i]).collect()),
+                    images: order.len(),
+                    x: order.iter().flat_map(image).copied().collect(),
+                    labels: labels
+                        .as_ref()
+                        .map(|l| order.iter().map(|&i| l[i]).collect()),
                 }
             }
         }
@@ -127,5 +137,8 @@ mod tests {
         assert_eq!((few.images, few.labels), (4, Some(vec![0, 3, 6, 9])));
         assert_eq!(thinned(10).images, 10);
         assert_eq!(thinned(1).images, 1);
+        let mixed = all.ordered(&[7, 0]).batches(2).next().unwrap().unwrap();
+        assert_eq!(mixed.x, [14.0, 15.0, 0.0, 1.0]);
+        assert_eq!(mixed.labels, Some(vec![7, 0]));
     }
 }

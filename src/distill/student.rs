@@ -80,10 +80,10 @@ impl Student {
         })
     }
 
-    /// Mean `KL(p_float, p)` over the first batches of `samples`, nats.
+    /// Mean `KL(p_float, p)` over a few of `samples`, nats.
     pub(super) fn divergence(&self, network: &Network, samples: &Samples) -> Result<f64> {
         let (mut sum, mut images) = (0.0, 0);
-        for batch in samples.batches(BATCH).take(FIRST) {
+        for batch in samples.thinned(FIRST).batches(BATCH) {
             let batch = batch?;
             let [float, own] = [&network.model, &self.fake.model];
             let [float, own] = [float, own].map(|model| infer(model, &batch.x, batch.images));
@@ -185,10 +185,11 @@ impl Step {
     }
 }
 
-/// Standard deviation of each channel of every value, over the first batch.
+/// Standard deviation of each channel of every value, over a batch.
 fn deviations(network: &Network, samples: &Samples) -> Result<BTreeMap<ValueId, Vec<f32>>> {
     let mut found = BTreeMap::new();
-    let Some(batch) = samples.batches(BATCH).next() else {
+    let few = samples.thinned(BATCH);
+    let Some(batch) = few.batches(BATCH).next() else {
         return Ok(found);
     };
     let batch = batch?;

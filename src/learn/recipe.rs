@@ -35,6 +35,10 @@ pub enum Head {
     /// Linear. What an early exit lacks is a wide view and many channels; this is the shortest way
     /// there (our own).
     Tower,
+    /// What is left of the network itself, without the blocks that keep their input's shape, whose
+    /// weights it begins with: a network of its own, for one early exit that many images take (our
+    /// own; residual networks answer with blocks left out, Veit et al. 2016).
+    Short,
 }
 
 /// Where an exit stands.
