@@ -168,9 +168,9 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// Takes over what another run learned, by name: values, not velocities. What is not in it stays as
-/// it is; but a head that is a copy of the network's own layers takes what those have learned. Gives
-/// how many parameters were found.
+/// Takes over what another run learned, by name: values, not velocities; a head that is a copy of
+/// the network's own layers takes what those learned. What is not there stays as it is. Gives how
+/// many parameters were found.
 pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Tensors) -> usize {
     let find = |name: &str, len: usize| {
         let named = |name: &str| tensors.get(name).filter(|t| t.len() == len);

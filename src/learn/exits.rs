@@ -185,8 +185,8 @@ fn push_head(
     Ok(model.push(format!("{name}.answer"), Op::Reshape { shape }, &[at])?)
 }
 
-/// Appends, behind `at`, what `model` does behind its value `from`: the parts up to each of `later`,
-/// the last of which is its answer, but for those that keep their input's shape.
+/// Appends, behind `at`, what `model` does behind its value `from`: the parts up to each of
+/// `later`, the last of which is its answer, but for those that keep their input's shape.
 fn push_rest(
     out: &mut Model,
     name: &str,
