@@ -25,6 +25,7 @@ const BESIDE: &[&str] = &[
     "resnet20-lsq22",
     "resnet20-lsq33",
     "resnet20-lsq44",
+    "resnet20-mixed44",
 ];
 const POINTS: usize = 60;
 const BATCH: usize = 50;

@@ -81,7 +81,7 @@ fn gains_of(network: &Network, layers: &[Layer], samples: &Samples<'_>) -> Resul
     if moments.iter().all(Option::is_none) {
         return Ok(vec![1.0; layers.len()]);
     }
-    for batch in samples.thinned(IMAGES).batches(BATCH) {
+    for batch in samples.batches(BATCH).take(IMAGES / BATCH) {
         let batch = batch?;
         infer_with(model, &batch.x, batch.images, |value, x| {
             let shape = &model.value(value).shape;
