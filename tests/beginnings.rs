@@ -4,7 +4,7 @@
 
 mod small;
 
-use exbit::learn::{Epochs, Exits, Head, Method, Position, Recipe, Run};
+use exbit::learn::{Epochs, Exits, Method, Recipe, Run};
 use exbit_engine::{Format, Program, Session};
 
 use small::{IMAGES, images, input, recipe, run, to_the_end};
@@ -34,34 +34,6 @@ fn a_run_begins_with_what_another_one_learned() {
         .zip(stem(&next).data())
         .all(|(a, b)| (a - b).abs() < 0.1);
     assert!(near);
-}
-
-#[test]
-fn a_head_in_short_begins_with_what_the_copied_layers_learned() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("net.run");
-    let mut alone = run(&Recipe {
-        exits: Exits::default(),
-        ..recipe(Method::Lsq)
-    });
-    to_the_end(&mut alone);
-    alone.save(&path).unwrap();
-    let mut next = run(&Recipe {
-        exits: Exits::At(vec![Position::Share(0.0)]),
-        head: Head::Short,
-        ..recipe(Method::Lsq)
-    });
-    let (found, all) = next.adopt(&path).unwrap();
-    // The input's quantizer is that of the images.
-    assert_eq!(found, all - 3);
-    let model = next.model();
-    let weight = |name: &str| {
-        let node = model.nodes().iter().find(|n| n.name == name).unwrap();
-        node.op.weight().unwrap()
-    };
-    assert_eq!(weight("exit1.b1.conv"), weight("b1.conv"));
-    let learned = alone.model().nodes().iter().find(|n| n.name == "b1.conv");
-    assert_eq!(weight("b1.conv"), learned.unwrap().op.weight().unwrap());
 }
 
 /// The float network is there for shapes and for how long weights are; codes, steps and what

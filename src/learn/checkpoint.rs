@@ -12,7 +12,6 @@ use exbit_model::{Model, NodeId, Op};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::exits::copied_from;
 use super::graph::Graph;
 use super::parameters::Parameters;
 use super::place::Place;
@@ -168,17 +167,14 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// Takes over what another run learned, by name: values, not velocities; a head that is a copy of
-/// the network's own layers takes what those learned. What is not there stays as it is. Gives how
-/// many parameters were found.
+/// Takes over what another run learned, by name: values, not velocities. What is not in it stays as
+/// it is. Gives how many parameters were found.
 pub(crate) fn adopt(graph: &mut Graph, parameters: &mut Parameters, tensors: &Tensors) -> usize {
-    let find = |name: &str, len: usize| {
-        let named = |name: &str| tensors.get(name).filter(|t| t.len() == len);
-        named(name).or_else(|| named(copied_from(name)?))
-    };
-    let found = parameters.adopt(graph, |name, len| find(name, len).cloned());
+    let found = parameters.adopt(graph, |name, len| {
+        tensors.get(name).filter(|t| t.len() == len).cloned()
+    });
     let statistics = for_statistics(&mut graph.model, |name, into| {
-        if let Some(other) = find(name, into.len()) {
+        if let Some(other) = tensors.get(name).filter(|t| t.len() == into.len()) {
             into.clone_from(other);
         }
         Ok(())

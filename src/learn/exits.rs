@@ -1,7 +1,7 @@
 //! Attaching exits to a float network: where they may stand, and what they consist of.
 
 use exbit_model::{
-    Activation, BatchNorm, Conv, Linear, Model, Node, NodeId, Op, Tensor, ValueId, Window,
+    Activation, BatchNorm, Conv, Linear, Model, NodeId, Op, Tensor, ValueId, Window,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -43,7 +43,7 @@ pub fn cuts(model: &Model) -> Result<Vec<(ValueId, f64)>> {
     Ok(found)
 }
 
-/// `model` with an exit at each of `positions`; weights of new heads are drawn from `seed`.
+/// `model` with an exit at each of `positions`; weights of the heads are drawn from `seed`.
 ///
 /// # Errors
 /// `Mismatch` when an exit cannot stand where it should ([`cuts`]), or two fall on one place;
@@ -52,7 +52,6 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
     if positions.is_empty() {
         return Ok(model.clone());
     }
-    let cuts: Vec<ValueId> = cuts(model)?.into_iter().map(|(v, _)| v).collect();
     let places = places(model, positions)?;
     let answer = model.value(model.output()).shape.clone();
     let shapes = model.values().iter().rev().map(|v| &v.shape[..]);
@@ -70,29 +69,14 @@ pub fn attach(model: &Model, positions: &[Position], head: Head, seed: u64) -> R
         if places.contains(&node.output) {
             let name = format!("exit{}", exits.len() + 1);
             let at = renamed[node.output.0];
-            let exit = match convolutions(&out, at, head, last) {
-                Some(steps) => {
-                    let of = (&steps[..], &answer[..]);
-                    push_head(&mut out, &name, at, of, &mut random)?
-                }
-                None => {
-                    let later = cuts.iter().copied().filter(|&v| v > node.output);
-                    let later: Vec<ValueId> = later.chain([model.output()]).collect();
-                    push_rest(&mut out, &name, at, (model, node.output, &later))?
-                }
-            };
-            exits.push(exit);
+            let steps = convolutions(&out, at, head, last);
+            let of = (&steps[..], &answer[..]);
+            exits.push(push_head(&mut out, &name, at, of, &mut random)?);
         }
     }
     out.set_output(renamed[model.output().0]);
     out.set_exits(exits)?;
     Ok(out)
-}
-
-/// The name that what is called `name` in a head has in the network, where the head is a copy.
-pub(crate) fn copied_from(name: &str) -> Option<&str> {
-    let (exit, rest) = name.strip_prefix("exit")?.split_once('.')?;
-    exit.parse::<usize>().is_ok().then_some(rest)
 }
 
 /// The values behind which the exits stand.
@@ -185,44 +169,18 @@ fn push_head(
     Ok(model.push(format!("{name}.answer"), Op::Reshape { shape }, &[at])?)
 }
 
-/// Appends, behind `at`, what `model` does behind its value `from`: the parts up to each of
-/// `later`, the last of which is its answer, but for those that keep their input's shape.
-fn push_rest(
-    out: &mut Model,
-    name: &str,
-    mut at: ValueId,
-    (model, mut from, later): (&Model, ValueId, &[ValueId]),
-) -> Result<ValueId> {
-    for &to in later {
-        if to == model.output() || model.value(to).shape != model.value(from).shape {
-            // A part reads nothing from before it but `from`.
-            let mut renamed = vec![at; model.values().len()];
-            let part = |n: &&Node| n.output > from && n.output <= to;
-            for node in model.nodes().iter().filter(part) {
-                let inputs: Vec<ValueId> = node.inputs.iter().map(|v| renamed[v.0]).collect();
-                let name = format!("{name}.{}", node.name);
-                renamed[node.output.0] = out.push(name, node.op.clone(), &inputs)?;
-            }
-            at = renamed[to.0];
-        }
-        from = to;
-    }
-    Ok(at)
-}
-
 /// A 3x3 convolution of a head.
 struct Step {
     stride: usize,
     channels: usize,
 }
 
-/// The convolutions of a head at `from` that is made anew; `last` are the channels and sides that
-/// the network itself ends in.
-fn convolutions(model: &Model, from: ValueId, head: Head, last: [usize; 3]) -> Option<Vec<Step>> {
+/// The convolutions of a head at `from`; `last` are the channels and sides that the
+/// network itself ends in.
+fn convolutions(model: &Model, from: ValueId, head: Head, last: [usize; 3]) -> Vec<Step> {
     let shape = &model.value(from).shape;
     let [mut channels, mut h, mut w] = [shape[0], shape[1], shape[2]];
-    let steps = match head {
-        Head::Short => return None,
+    match head {
         Head::Pool => Vec::new(),
         Head::Conv => vec![Step {
             stride: 1,
@@ -246,8 +204,7 @@ fn convolutions(model: &Model, from: ValueId, head: Head, last: [usize; 3]) -> O
             }
             steps
         }
-    };
-    Some(steps)
+    }
 }
 
 /// Uniform with the variance that ReLU keeps (He et al. 2015).

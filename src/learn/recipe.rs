@@ -32,11 +32,9 @@ pub enum Head {
     Pool,
     /// As many 3x3 convolutions of stride 2 as the network itself still has halvings of its sides
     /// to go, at least one, each of these to twice the channels, with BatchNorm and ReLU; mean,
-    /// Linear. An early exit lacks a wide view and many channels (our own).
+    /// Linear. What an early exit lacks is a wide view and many channels; this is the shortest way
+    /// there (our own).
     Tower,
-    /// The rest of the network, weights too, without the blocks that keep their input's shape: for
-    /// an early exit that many take (our own; residual networks answer so, Veit et al. 2016).
-    Short,
 }
 
 /// Where an exit stands.
@@ -341,10 +339,13 @@ impl Recipe {
             return wrong("drop, mean_bops", "expected numbers, as 0.1 and 0.381e9");
         }
         if exits.is_empty() {
-            let message = "nobody leaves early without exits: give them too";
-            return self
-                .mean_bops
-                .map_or(Ok(()), |_| wrong("mean_bops", message));
+            return match self.mean_bops {
+                Some(_) => wrong(
+                    "mean_bops",
+                    "nobody leaves early without exits: give them too",
+                ),
+                None => Ok(()),
+            };
         }
         if self.method == Method::Float {
             return wrong("exits", "a float network with exits cannot be written");

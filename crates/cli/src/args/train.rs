@@ -26,7 +26,7 @@ epochs of search:
   target_bops = 0.381e9    # * what the search aims at, heads of exits included
   penalty = 0.7            # of |BOPs / target - 1|
   exits = 2                # * so many, or [0.45, 0.7] of the MACs, or names
-  head = \"conv\"            # of an exit: conv, strided, tower, pool, short
+  head = \"conv\"            # of an exit: conv, strided, tower, pool
   mask = true              # exits' gradient only where it agrees in sign
   epochs = { warm = 2, search = 8, settle = 20 }
   batch = 128
