@@ -19,7 +19,6 @@ const BESIDE: &[&str] = &[
     "resnet20-109x",
     "resnet20-exits",
     "resnet20-long109",
-    "resnet20-mixed",
     "resnet20-200x",
     "resnet20-22-exits",
     "resnet20-lsq22",
