@@ -1,6 +1,8 @@
 //! Float matrix product on one thread: a safe front of the `gemm` crate, whose own entry takes
 //! raw pointers. Callers split work over threads themselves, by image.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod bf16;
 mod isa;
 pub mod lanes;

@@ -17,7 +17,7 @@ use exbit_kernels::lanes::sums;
 use exbit_kernels::shifted::{ROUND, Rows, Shifts, Term, dots, product};
 use exbit_model::Conv;
 
-use super::flat::Layout;
+use super::flat::{Layout, Tap};
 use super::{Seen, Site, Wants};
 use crate::scratch::take;
 
@@ -88,15 +88,11 @@ pub(super) fn forward(op: &Conv, site: &Site, x: &[f32], y: &mut [f32], images: 
     let stride = len.next_multiple_of(ROUND);
     let mut planes = take(e.cin * layout.phases.len() * layout.len);
     let mut laid = take(e.cout * stride);
-    let terms = forward_terms(&e, &layout);
+    let taps = forward_taps(&e, &layout);
     for group in 0..e.groups {
         put_input(&e, &layout, group, x, &mut planes);
         let c = Rows::new(&mut *laid, e.cout, stride);
-        let shifts = Shifts {
-            data: &planes,
-            terms: &terms,
-            len,
-        };
+        let shifts = taps.read(&planes, len);
         let weight = Rows::new(weight(op, &e, group), e.cout, e.cin * e.taps);
         product(c, bias(op, &e, group), weight, shifts);
         for (o, laid) in laid.chunks_exact(stride).enumerate() {
@@ -125,11 +121,8 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
     if let Some(bf16) = Bf16::detect().filter(|_| wants.rounded) {
         return rounded::backward(bf16, op, (&e, &layout), seen, dys, wants);
     }
-    let rows: Vec<usize> = forward_terms(&e, &layout)
-        .iter()
-        .map(|term| term.b)
-        .collect();
-    let terms = backward_terms(&e, e.cout, &layout);
+    let taps = forward_taps(&e, &layout);
+    let back = backward_taps(&e, e.cout, &layout);
     let mut x = take(e.cin * layout.phases.len() * layout.len);
     let mut dy = take(e.cout * layout.len);
     for group in 0..e.groups {
@@ -139,18 +132,14 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
         for (c, all) in dys.iter().enumerate() {
             put_output(&e, &layout, group, all, &mut dy);
             if let Some(gradient) = wants.parameters.get_mut(c) {
-                let dw = &mut gradient.weight[group * e.weights()..][..e.weights()];
+                let dw = weight_gradient(&mut gradient.weight, &e, group);
                 let dy = Rows::new(&dy[layout.lead..], e.cout, layout.len);
-                dots(dw, dy, &x, &rows, layout.outputs());
+                dots(dw, dy, taps.read(&x, layout.outputs()));
             }
             if let Some(dx) = &mut wants.dxs[0][c] {
                 let dx = &mut dx[group * e.cin * e.in_plane()..];
                 put_gradient(&e, &layout, dx, |phase, laid| {
-                    let shifts = Shifts {
-                        data: &dy,
-                        terms: &terms[phase],
-                        len: layout.inputs(),
-                    };
+                    let shifts = back[phase].read(&dy, layout.inputs());
                     let weight = Rows::new(weight(op, &e, group), e.cin, e.taps);
                     product(laid, &[], weight, shifts);
                 });
@@ -162,6 +151,12 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
 /// The weights of a group.
 fn weight<'a>(op: &'a Conv, e: &Extents, group: usize) -> &'a [f32] {
     &op.weight.data()[group * e.weights()..][..e.weights()]
+}
+
+/// The gradient of those, from that of all.
+fn weight_gradient<'a>(all: &'a mut [f32], e: &Extents, group: usize) -> Rows<&'a mut [f32]> {
+    let own = &mut all[group * e.weights()..][..e.weights()];
+    Rows::new(own, e.cout, e.cin * e.taps)
 }
 
 /// The biases of a group; nothing where there are none.
@@ -193,33 +188,60 @@ fn put_output(e: &Extents, layout: &Layout, group: usize, y: &[f32], planes: &mu
     }
 }
 
-/// The row of every weight of an output channel among the planes of the input.
-fn forward_terms(e: &Extents, layout: &Layout) -> Vec<Term> {
-    let mut terms = Vec::with_capacity(e.cin * e.taps);
-    for c in 0..e.cin {
-        for tap in &layout.taps {
-            let plane = (c * layout.phases.len() + tap.phase) * layout.len;
-            let b = (plane + layout.lead).wrapping_add_signed(tap.shift);
-            terms.push(Term { a: terms.len(), b });
-        }
-    }
-    terms
+/// The rows that weights read among planes laid out alike.
+struct Taps {
+    /// Of the first plane.
+    terms: Vec<Term>,
+    planes: usize,
+    apart: Term,
 }
 
-/// For each phase, the row of every weight of an input channel among the planes of the output, of
-/// which there are `planes`.
-fn backward_terms(e: &Extents, planes: usize, layout: &Layout) -> Vec<Vec<Term>> {
-    let mut terms = vec![Vec::new(); layout.phases.len()];
-    for o in 0..planes {
-        for (t, tap) in layout.taps.iter().enumerate() {
-            let b = (o * layout.len + layout.lead).wrapping_add_signed(-tap.shift);
-            terms[tap.phase].push(Term {
-                a: o * e.cin * e.taps + t,
-                b,
-            });
+impl Taps {
+    fn read<'a, T>(&'a self, data: &'a [T], len: usize) -> Shifts<'a, T> {
+        Shifts {
+            data,
+            taps: &self.terms,
+            planes: self.planes,
+            apart: self.apart,
+            len,
         }
     }
-    terms
+}
+
+/// What the weights of an output channel read among the planes of the input.
+fn forward_taps(e: &Extents, layout: &Layout) -> Taps {
+    let term = |(a, tap): (usize, &Tap)| Term {
+        a,
+        b: (tap.phase * layout.len + layout.lead).wrapping_add_signed(tap.shift),
+    };
+    Taps {
+        terms: layout.taps.iter().enumerate().map(term).collect(),
+        planes: e.cin,
+        apart: Term {
+            a: e.taps,
+            b: layout.phases.len() * layout.len,
+        },
+    }
+}
+
+/// For each phase, what the weights of an input channel read among the planes of the output, of
+/// which there are `planes`.
+fn backward_taps(e: &Extents, planes: usize, layout: &Layout) -> Vec<Taps> {
+    let of_phase = |phase: usize| Taps {
+        terms: (layout.taps.iter().enumerate())
+            .filter(|(_, tap)| tap.phase == phase)
+            .map(|(a, tap)| Term {
+                a,
+                b: layout.lead.wrapping_add_signed(-tap.shift),
+            })
+            .collect(),
+        planes,
+        apart: Term {
+            a: e.cin * e.taps,
+            b: layout.len,
+        },
+    };
+    (0..layout.phases.len()).map(of_phase).collect()
 }
 
 /// The gradient of a group's input: `make` puts the rows of each phase, laid out.
@@ -250,52 +272,44 @@ fn add_bias_gradient(e: &Extents, dy: &[f32], db: &mut [f32]) {
     }
 }
 
+/// The one row of each plane of an image that is read as it stands; weights lie `apart`.
+fn whole_planes(planes: usize, apart: usize, e: &Extents) -> Taps {
+    Taps {
+        terms: vec![Term { a: 0, b: 0 }],
+        planes,
+        apart: Term {
+            a: apart,
+            b: e.in_plane(),
+        },
+    }
+}
+
 fn forward_direct(op: &Conv, e: &Extents, x: &[f32], y: &mut [f32]) {
-    let plane = e.in_plane();
-    let terms: Vec<Term> = (0..e.cin).map(|c| Term { a: c, b: c * plane }).collect();
+    let (plane, taps) = (e.in_plane(), whole_planes(e.cin, 1, e));
     for (x, y) in x
         .chunks_exact(e.in_len())
         .zip(y.chunks_exact_mut(e.out_len()))
     {
         let weight = Rows::new(op.weight.data(), e.cout, e.cin);
-        let shifts = Shifts {
-            data: x,
-            terms: &terms,
-            len: plane,
-        };
-        product(Rows::new(y, e.cout, plane), bias(op, e, 0), weight, shifts);
+        let y = Rows::new(y, e.cout, plane);
+        product(y, bias(op, e, 0), weight, taps.read(x, plane));
     }
 }
 
 fn backward_direct(op: &Conv, e: &Extents, seen: Seen, dys: &[&[f32]], wants: &mut Wants) {
     let plane = e.in_plane();
-    let rows: Vec<usize> = (0..e.cin).map(|c| c * plane).collect();
-    let terms: Vec<Term> = (0..e.cout)
-        .map(|o| Term {
-            a: o * e.cin,
-            b: o * plane,
-        })
-        .collect();
+    let (taps, back) = (whole_planes(e.cin, 1, e), whole_planes(e.cout, e.cin, e));
     for i in 0..seen.images {
         let dy = |c: usize| &dys[c][i * e.out_len()..][..e.out_len()];
         let x = &seen.xs[0][i * e.in_len()..][..e.in_len()];
         for (c, gradient) in wants.parameters.iter_mut().enumerate() {
-            dots(
-                &mut gradient.weight,
-                Rows::new(dy(c), e.cout, plane),
-                x,
-                &rows,
-                plane,
-            );
+            let dw = weight_gradient(&mut gradient.weight, e, 0);
+            dots(dw, Rows::new(dy(c), e.cout, plane), taps.read(x, plane));
         }
         for (c, dx) in wants.of_input() {
             let dx = Rows::new(&mut dx[i * e.in_len()..][..e.in_len()], e.cin, plane);
-            let shifts = Shifts {
-                data: dy(c),
-                terms: &terms,
-                len: plane,
-            };
-            product(dx, &[], Rows::new(op.weight.data(), e.cin, 1), shifts);
+            let weight = Rows::new(op.weight.data(), e.cin, 1);
+            product(dx, &[], weight, back.read(dy(c), plane));
         }
     }
 }

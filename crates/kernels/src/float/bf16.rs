@@ -1,6 +1,8 @@
 //! Numbers of 16 bits, bfloat16: the upper half of a float. Where a CPU multiplies pairs of them
 //! and adds in floats (AVX-512 BF16), that is twice the work of floats in the same time.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx::Tiles;
 use super::lanes::{halves, pairs};
 
 /// A bfloat16, as its bits.
@@ -9,9 +11,12 @@ pub type Half = u16;
 /// Two of them, multiplied and added at once.
 pub type Pair = [Half; 2];
 
-/// The proof that this CPU has products of pairs.
+/// The proof that this CPU has products of pairs, and perhaps of tiles of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Bf16(());
+pub struct Bf16 {
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<Tiles>,
+}
 
 impl Bf16 {
     /// Whether it has.
@@ -21,9 +26,28 @@ impl Bf16 {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512bf16")
         {
-            return Some(Self(()));
+            return Some(Self {
+                tiles: Tiles::detect(),
+            });
         }
         None
+    }
+
+    /// With tiles and without, as far as this CPU has them.
+    #[cfg(test)]
+    pub(crate) fn present() -> Vec<Self> {
+        let mut all: Vec<Self> = Self::detect().into_iter().collect();
+        #[cfg(target_arch = "x86_64")]
+        if all.iter().any(|best| best.tiles.is_some()) {
+            all.push(Self { tiles: None });
+        }
+        all
+    }
+
+    /// The proof that it has tiles.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn tiles(self) -> Option<Tiles> {
+        self.tiles
     }
 
     /// `to[i]` is `from[i]`, rounded half to even, as far as both reach.

@@ -12,6 +12,8 @@ mod dots;
 mod product;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 pub use dots::{dots, dots_halves};
 pub use product::{product, product_pairs};
@@ -19,7 +21,7 @@ pub use product::{product, product_pairs};
 /// What the positions of a row are rounded up to: buffers must have room for it.
 pub const ROUND: usize = 32;
 
-/// One term of a [`product`]: a column of the left factor and the row that it multiplies.
+/// One `k`: a column of the left factor and the row that it multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     /// Where the column's entry of row 0 is in the left factor.
@@ -57,13 +59,49 @@ impl<T> Rows<T> {
     }
 }
 
-/// The right factor of a [`product`]: rows of `len` entries (rounded up to [`ROUND`]) in `data`.
+/// The right factor: rows of `len` entries (rounded up to [`ROUND`]) in `data`, the same ones in
+/// each of some planes.
 #[derive(Clone, Copy, Debug)]
 pub struct Shifts<'a, T = f32> {
     /// The buffer.
     pub data: &'a [T],
-    /// Where each row begins, and what it is multiplied with.
-    pub terms: &'a [Term],
+    /// The terms of the first plane.
+    pub taps: &'a [Term],
+    /// How many planes.
+    pub planes: usize,
+    /// From a term of one plane to that of the next.
+    pub apart: Term,
     /// Positions of a row.
     pub len: usize,
+}
+
+impl<T> Shifts<'_, T> {
+    /// Every term, plane by plane.
+    ///
+    /// # Panics
+    /// When a row does not lie in the buffer, or a place is beyond all numbers.
+    fn terms(&self) -> Vec<Term> {
+        let place = |first: usize, plane: usize, apart: usize| {
+            let at = plane
+                .checked_mul(apart)
+                .and_then(|at| at.checked_add(first));
+            at.expect("rows of b")
+        };
+        let terms: Vec<Term> = (0..self.planes)
+            .flat_map(|i| self.taps.iter().map(move |tap| (i, tap)))
+            .map(|(i, tap)| Term {
+                a: place(tap.a, i, self.apart.a),
+                b: place(tap.b, i, self.apart.b),
+            })
+            .collect();
+        let furthest = terms.iter().map(|t| t.b).max();
+        let end = furthest.map_or(Some(0), |at| at.checked_add(self.positions()));
+        assert!(end.is_some_and(|end| end <= self.data.len()), "rows of b");
+        terms
+    }
+
+    /// Positions that are computed.
+    fn positions(&self) -> usize {
+        self.len.next_multiple_of(ROUND)
+    }
 }

@@ -3,12 +3,14 @@
 //! computed forward is not.
 
 use exbit_kernels::bf16::{Bf16, Half, Pair};
-use exbit_kernels::shifted::{Rows, Shifts, dots_halves, product_pairs};
+use exbit_kernels::shifted::{Rows, dots_halves, product_pairs};
 use exbit_model::Conv;
 
 use super::super::flat::Layout;
 use super::super::{Seen, Wants};
-use super::{Extents, backward_terms, forward_terms, input_phase, put_gradient, weight};
+use super::{
+    Extents, backward_taps, forward_taps, input_phase, put_gradient, weight, weight_gradient,
+};
 use crate::scratch::{Scratch, take};
 
 /// As the general path of [`super::backward`].
@@ -20,9 +22,8 @@ pub(super) fn backward(
     dys: &[&[f32]],
     wants: &mut Wants,
 ) {
-    let rows: Vec<usize> = forward_terms(e, layout).iter().map(|t| t.b).collect();
     let pairs = e.cout.div_ceil(2);
-    let terms = backward_terms(e, pairs, layout);
+    let (taps, back) = (forward_taps(e, layout), backward_taps(e, pairs, layout));
     let mut x = halves(e.cin * layout.phases.len() * layout.len);
     let mut dy = halves(e.cout * layout.len);
     let mut dy_pairs = take(pairs * layout.len);
@@ -41,21 +42,18 @@ pub(super) fn backward(
             let dy_pairs = bytemuck::cast_slice_mut(dy_pairs);
             put_output(bf16, e, layout, group, all, (dy, dy_pairs));
             if let Some(gradient) = wants.parameters.get_mut(c) {
-                let dw = &mut gradient.weight[group * e.weights()..][..e.weights()];
+                let dw = weight_gradient(&mut gradient.weight, e, group);
                 let dy = Rows::new(&dy[layout.lead..], e.cout, layout.len);
-                let x = bytemuck::cast_slice(&x);
-                dots_halves(bf16, dw, dy, x, &rows, layout.outputs());
+                let x = taps.read(bytemuck::cast_slice(&x), layout.outputs());
+                dots_halves(bf16, dw, dy, x);
             }
             if let Some(dx) = &mut wants.dxs[0][c] {
                 let dx = &mut dx[group * e.cin * e.in_plane()..];
                 put_gradient(e, layout, dx, |phase, laid| {
                     let weights = bytemuck::cast_slice::<f32, Pair>(&weights);
-                    let shifts = Shifts {
-                        data: dy_pairs,
-                        terms: &terms[phase],
-                        len: layout.inputs(),
-                    };
-                    product_pairs(bf16, laid, &[], Rows::new(weights, e.cin, e.taps), shifts);
+                    let weights = Rows::new(weights, e.cin, e.taps);
+                    let shifts = back[phase].read(dy_pairs, layout.inputs());
+                    product_pairs(bf16, laid, weights, shifts);
                 });
             }
         }

@@ -7,46 +7,45 @@
 
 use std::ops::Range;
 
-use super::{ROUND, Rows};
+#[cfg(target_arch = "x86_64")]
+use super::tiled;
+use super::{ROUND, Rows, Shifts, Term};
 use crate::float::bf16::{Bf16, Half};
 use crate::float::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::float::vector::Halves;
 use crate::float::vector::Vector;
 
-/// `d[m][k] += sum_p y[m][p] b[rows[k] + p]` for `p` below `n` rounded up to [`ROUND`]; row `m` of
-/// `d` begins at `m * rows.len()`.
+/// `d[m][k] += sum_p y[m][p] b[k][p]` for `p` below `b.len` rounded up to [`ROUND`], where, `k`
+/// being a term of `b`, `d[m][k]` is `d.data[k.a + m * d.stride]` and `b[k][p]` is
+/// `b.data[k.b + p]`.
 ///
 /// # Panics
-/// When `d` has not a row for each of `y`'s, or a row of `y` or `b`, `n` rounded up, does not lie
-/// in its slice.
-pub fn dots(d: &mut [f32], y: Rows<&[f32]>, b: &[f32], rows: &[usize], n: usize) {
-    dots_on(Level::best(), d, y, b, rows, n);
+/// When `d` and `y` differ in rows, or a row, rounded up, does not lie in its slice.
+pub fn dots(d: Rows<&mut [f32]>, y: Rows<&[f32]>, b: Shifts<'_>) {
+    dots_on(Level::best(), d, y, b);
 }
 
 /// The same with halves on both sides.
 ///
 /// # Panics
 /// As [`dots`].
-pub fn dots_halves(_: Bf16, d: &mut [f32], y: Rows<&[Half]>, b: &[Half], rows: &[usize], n: usize) {
-    let dots = Dots::new(d, y, b, rows, n);
+pub fn dots_halves(bf16: Bf16, d: Rows<&mut [f32]>, y: Rows<&[Half]>, b: Shifts<'_, Half>) {
+    let dots = Dots::new(d, y, b);
     // SAFETY: `Dots::new` has checked its promises; the token proves that the CPU has the
     // instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        dots_bf16(dots);
+        let suit = tiled::suit(dots.y.count, b.planes, &b);
+        match bf16.tiles().filter(|_| suit) {
+            Some(tiles) => tiled::dots(tiles, &dots, &b),
+            None => dots_bf16(dots),
+        }
     }
 }
 
-pub(super) fn dots_on(
-    level: Level,
-    d: &mut [f32],
-    y: Rows<&[f32]>,
-    b: &[f32],
-    rows: &[usize],
-    n: usize,
-) {
-    let dots = Dots::new(d, y, b, rows, n);
+pub(super) fn dots_on(level: Level, d: Rows<&mut [f32]>, y: Rows<&[f32]>, b: Shifts<'_>) {
+    let dots = Dots::new(d, y, b);
     // SAFETY: `Dots::new` has checked its promises; `level` is this CPU's.
     unsafe {
         match level {
@@ -81,33 +80,33 @@ unsafe fn dots_avx2(dots: Dots<f32>) {
 }
 
 /// The arguments of [`dots`], checked: every row of `b` and `y` holds `n` entries, a multiple of
-/// [`ROUND`], and `d` a row for each of `y`'s.
-struct Dots<'a, T> {
-    d: *mut f32,
-    y: Rows<*const T>,
-    b: *const T,
-    rows: &'a [usize],
-    n: usize,
+/// [`ROUND`], and every entry of `d` that a term names is there.
+pub(super) struct Dots<T> {
+    pub(super) d: Rows<*mut f32>,
+    pub(super) y: Rows<*const T>,
+    pub(super) b: *const T,
+    terms: Vec<Term>,
+    pub(super) n: usize,
 }
 
 /// Entries of a row that are summed at once: the rows of a tile then stay in the nearest cache.
 const RUN: usize = 640;
 
-impl<'a, T: Copy> Dots<'a, T> {
-    fn new(d: &'a mut [f32], y: Rows<&'a [T]>, b: &'a [T], rows: &'a [usize], n: usize) -> Self {
-        let n = n.next_multiple_of(ROUND);
-        assert_eq!(d.len(), y.count * rows.len(), "rows of d");
-        let furthest = rows.iter().max().copied().unwrap_or(0);
+impl<T: Copy> Dots<T> {
+    fn new(d: Rows<&mut [f32]>, y: Rows<&[T]>, b: Shifts<'_, T>) -> Self {
+        let (terms, n) = (b.terms(), b.positions());
+        assert_eq!(d.count, y.count, "rows of d and y");
+        let furthest = terms.iter().map(|t| t.a).max();
         assert!(
-            furthest.checked_add(n).is_some_and(|end| end <= b.len()),
-            "rows of b"
+            furthest.is_none_or(|at| d.fit(at, 1, d.data.len())),
+            "rows of d"
         );
         assert!(y.fit(0, n, y.data.len()), "rows of y");
         Self {
-            d: d.as_mut_ptr(),
+            d: Rows::new(d.data.as_mut_ptr(), d.count, d.stride),
             y: Rows::new(y.data.as_ptr(), y.count, y.stride),
-            b: b.as_ptr(),
-            rows,
+            b: b.data.as_ptr(),
+            terms,
             n,
         }
     }
@@ -149,13 +148,13 @@ impl<'a, T: Copy> Dots<'a, T> {
         run: Range<usize>,
     ) {
         let mut k = 0;
-        // SAFETY: as `run`; `k + KR <= rows.len()` in each call.
+        // SAFETY: as `run`; `k + KR <= terms.len()` in each call.
         unsafe {
-            while k + KR <= self.rows.len() {
+            while k + KR <= self.terms.len() {
                 self.tile::<V, MR, KR>(m, k, run.clone());
                 k += KR;
             }
-            while k < self.rows.len() {
+            while k < self.terms.len() {
                 self.tile::<V, MR, 1>(m, k, run.clone());
                 k += 1;
             }
@@ -174,7 +173,7 @@ impl<'a, T: Copy> Dots<'a, T> {
             let mut sums = [[V::all(0.0); 8]; KR];
             let mut b = [self.b; KR];
             for j in 0..KR {
-                b[j] = self.b.add(*self.rows.get_unchecked(k + j));
+                b[j] = self.b.add(self.terms.get_unchecked(k + j).b);
             }
             let y = self.y.data.add(m * self.y.stride);
             let mut p = run.start;
@@ -193,8 +192,9 @@ impl<'a, T: Copy> Dots<'a, T> {
             }
             for j in 0..KR {
                 let sums = V::sums(sums[j]);
+                let at = self.terms.get_unchecked(k + j).a;
                 for i in 0..MR {
-                    *self.d.add((m + i) * self.rows.len() + k + j) += sums[i];
+                    *self.d.data.add((m + i) * self.d.stride + at) += sums[i];
                 }
             }
         }

@@ -5,16 +5,18 @@
     reason = "tiles of registers are counted, not iterated"
 )]
 
-use super::{ROUND, Rows, Shifts, Term};
+#[cfg(target_arch = "x86_64")]
+use super::tiled;
+use super::{Rows, Shifts, Term};
 use crate::float::bf16::{Bf16, Pair};
 use crate::float::isa::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::float::vector::Pairs;
 use crate::float::vector::Vector;
 
-/// `c[m][p] = start[m] + sum_k a[m][k] b[k][p]` for every position `p`, rounded up to [`ROUND`],
-/// where `a[m][k]` is `a.data[terms[k].a + m * a.stride]` and `b[k][p]` is
-/// `b.data[terms[k].b + p]`. Where `start` is too short it is 0.
+/// `c[m][p] = start[m] + sum_k a[m][k] b[k][p]` for every position `p`, rounded up to
+/// [`super::ROUND`], where, `k` being a term of `b`, `a[m][k]` is `a.data[k.a + m * a.stride]` and
+/// `b[k][p]` is `b.data[k.b + p]`. Where `start` is too short it is 0.
 ///
 /// # Panics
 /// When `a` and `c` differ in rows, or a row, rounded up, does not lie in its slice.
@@ -22,23 +24,21 @@ pub fn product(c: Rows<&mut [f32]>, start: &[f32], a: Rows<&[f32]>, b: Shifts<'_
     product_on(Level::best(), c, start, a, b);
 }
 
-/// The same with pairs on both sides: each is a product of two and their sum.
+/// The same from 0, with pairs on both sides: each is a product of two and their sum.
 ///
 /// # Panics
 /// As [`product`].
-pub fn product_pairs(
-    _: Bf16,
-    c: Rows<&mut [f32]>,
-    start: &[f32],
-    a: Rows<&[Pair]>,
-    b: Shifts<'_, Pair>,
-) {
-    let product = Product::new(c, start, a, b);
+pub fn product_pairs(bf16: Bf16, c: Rows<&mut [f32]>, a: Rows<&[Pair]>, b: Shifts<'_, Pair>) {
+    let product = Product::new(c, &[], a, b);
     // SAFETY: `Product::new` has checked its promises; the token proves that the CPU has the
     // instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        product_bf16(product);
+        let suit = tiled::suit(product.c.count, 2 * b.planes, &b);
+        match bf16.tiles().filter(|_| suit) {
+            Some(tiles) => tiled::product(tiles, &product, &b),
+            None => product_bf16(product),
+        }
     }
 }
 
@@ -83,31 +83,25 @@ unsafe fn product_avx2(product: Product<f32>) {
     unsafe { product.run::<std::arch::x86_64::__m256, 4, 3>() }
 }
 
-/// The arguments of a product, checked: every row holds `n` entries, a multiple of [`ROUND`], and
+/// The arguments of a product, checked: every row holds `n` entries, a multiple of `ROUND`, and
 /// every entry of `a` that a term names is there.
-struct Product<'a, T> {
-    c: Rows<*mut f32>,
+pub(super) struct Product<'a, T> {
+    pub(super) c: Rows<*mut f32>,
     start: &'a [f32],
-    a: Rows<*const T>,
-    b: *const T,
-    terms: &'a [Term],
-    n: usize,
+    pub(super) a: Rows<*const T>,
+    pub(super) b: *const T,
+    terms: Vec<Term>,
+    pub(super) n: usize,
 }
 
 impl<'a, T: Copy> Product<'a, T> {
     fn new(c: Rows<&'a mut [f32]>, start: &'a [f32], a: Rows<&'a [T]>, b: Shifts<'a, T>) -> Self {
-        let (terms, n) = (b.terms, b.len.next_multiple_of(ROUND));
+        let (terms, n) = (b.terms(), b.positions());
         assert_eq!(a.count, c.count, "rows of a product");
-        let furthest = |of: fn(&Term) -> usize| terms.iter().map(of).max().unwrap_or(0);
+        let furthest = terms.iter().map(|t| t.a).max();
         assert!(
-            a.fit(furthest(|t| t.a), 1, a.data.len()) || terms.is_empty(),
+            furthest.is_none_or(|at| a.fit(at, 1, a.data.len())),
             "rows of a"
-        );
-        assert!(
-            furthest(|t| t.b)
-                .checked_add(n)
-                .is_some_and(|end| end <= b.data.len()),
-            "rows of b"
         );
         assert!(c.fit(0, n, c.data.len()), "rows of c");
         Self {
@@ -179,7 +173,7 @@ impl<'a, T: Copy> Product<'a, T> {
             for i in 0..MR {
                 sums[i] = [V::all(self.start.get(m + i).copied().unwrap_or(0.0)); NR];
             }
-            for term in self.terms {
+            for term in &self.terms {
                 let b = self.b.add(term.b + p);
                 let mut x = [V::all(0.0); NR];
                 for j in 0..NR {

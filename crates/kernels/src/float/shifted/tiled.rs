@@ -1,0 +1,253 @@
+//! The products in tiles of 16 by 16 sums, for factors of bfloat16. Rows that lie equally far
+//! apart, those of one tap in 16 planes, are a tile as they stand: nothing is unfolded here either.
+
+use super::dots::Dots;
+use super::product::Product;
+use super::{ROUND, Shifts, Term};
+use crate::float::amx::{self, Lines, SIDE, Shapes, Tiles};
+use crate::float::bf16::{Half, Pair};
+
+/// Positions that a product computes at once.
+const WIDTH: usize = 4 * SIDE;
+
+/// Positions that gradients are summed over at once: their rows then stay in the nearest cache.
+const RUN: usize = 512;
+
+/// Whether a factor of so many rows, and of so many columns for each tap of `b`, fills tiles well
+/// enough to be worth their setting up.
+pub(super) fn suit<T>(rows: usize, depth: usize, b: &Shifts<'_, T>) -> bool {
+    let full = rows >= SIDE / 2 && depth >= SIDE / 2 && b.positions() >= WIDTH;
+    full && !b.taps.is_empty()
+}
+
+/// Things in equal parts of at most [`SIDE`]. Where they do not come out even, the last part
+/// begins early.
+#[derive(Clone, Copy)]
+struct Parts {
+    count: usize,
+    size: usize,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Its first thing.
+    start: usize,
+    /// How many of its things the part before has too.
+    again: usize,
+}
+
+impl Parts {
+    fn new(count: usize) -> Self {
+        let size = count.div_ceil(count.div_ceil(SIDE).max(1));
+        Self { count, size }
+    }
+
+    fn iter(self) -> impl Iterator<Item = Part> {
+        (0..self.count).step_by(self.size.max(1)).map(move |at| {
+            let start = at.min(self.count - self.size);
+            let again = at - start;
+            Part { start, again }
+        })
+    }
+}
+
+/// As `super::product_pairs`.
+///
+/// # Safety
+/// The promises of `p`, which was made from `b`; `suit`.
+pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>, b: &Shifts<'_, Pair>) {
+    let (rows, depth) = (Parts::new(p.c.count), Parts::new(b.planes));
+    let (sums, a) = ([rows.size, SIDE], [rows.size, depth.size]);
+    let factor = [depth.size, SIDE];
+    let shapes = Shapes::new([sums, sums, sums, sums, a, factor, factor, factor]);
+    // SAFETY: the caller's promises.
+    let weights = unsafe { weights(p, b, [rows, depth]) };
+    let of_rows = b.taps.len() * depth.iter().count() * rows.size * SIDE;
+    let bytes = |places: usize| places * size_of::<Pair>();
+    let row = |tap: &Term, part: Part| bytes(tap.b + part.start * b.apart.b);
+    let steps: Vec<usize> = (b.taps.iter())
+        .flat_map(|tap| depth.iter().map(move |part| row(tap, part)))
+        .collect();
+    for at in (0..p.n).step_by(WIDTH).map(|at| at.min(p.n - WIDTH)) {
+        for (part, a) in rows.iter().zip(weights.chunks_exact(of_rows)) {
+            // SAFETY: `p.n` positions of each row of `c` and of each term are in their buffers,
+            // and so are `WIDTH` from `at` on; `a` holds a tile for each step.
+            unsafe {
+                let c = Lines {
+                    at: p.c.data.add(part.start * p.c.stride + at),
+                    apart: size_of::<f32>() * p.c.stride,
+                };
+                let b = Lines {
+                    at: p.b.add(at),
+                    apart: bytes(b.apart.b),
+                };
+                amx::product(&shapes, c, a.as_ptr(), b, &steps);
+            }
+        }
+    }
+}
+
+/// The left factor, a tile for each part of its rows, tap, and part of the planes.
+///
+/// # Safety
+/// The promises of `p`, which was made from `b`.
+unsafe fn weights(p: &Product<Pair>, b: &Shifts<'_, Pair>, [rows, depth]: [Parts; 2]) -> Vec<Pair> {
+    let mut all = Vec::new();
+    for row in rows.iter() {
+        for tap in b.taps {
+            for plane in depth.iter() {
+                let at = all.len();
+                all.resize(at + rows.size * SIDE, [0; 2]);
+                for (i, line) in all[at..].chunks_exact_mut(SIDE).enumerate() {
+                    let from = tap.a + (row.start + i) * p.a.stride + plane.start * b.apart.a;
+                    // What the part before has counted is zero here.
+                    for (j, to) in line[..depth.size].iter_mut().enumerate().skip(plane.again) {
+                        // SAFETY: `p` has every term's entry of every row.
+                        *to = unsafe { *p.a.data.add(from + j * b.apart.a) };
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// As `super::dots_halves`.
+///
+/// # Safety
+/// The promises of `d`, which was made from `b`; `suit`.
+pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>, b: &Shifts<'_, Half>) {
+    let (rows, planes) = (Parts::new(d.y.count), Parts::new(b.planes));
+    let (sums, y) = ([planes.size, rows.size], [SIDE, rows.size]);
+    let factor = [planes.size, SIDE];
+    let shapes = Shapes::new([sums, sums, sums, y, factor, factor, factor, factor]);
+    let mut packed = vec![[0; 2]; RUN / 2 * SIDE];
+    let triples = b.taps.len().div_ceil(3);
+    let mut all =
+        vec![[[0.0; SIDE * SIDE]; 3]; rows.iter().count() * planes.iter().count() * triples];
+    for from in (0..d.n).step_by(RUN) {
+        let run = RUN.min(d.n - from);
+        let mut sums = all.iter_mut();
+        for row in rows.iter() {
+            // SAFETY: rows of `y` have `n` entries, and `from + run` is at most `n`.
+            unsafe {
+                let y = d.y.data.add(row.start * d.y.stride + from);
+                transpose(&mut packed, y, d.y.stride, rows.size, run);
+            }
+            for plane in planes.iter() {
+                for (taps, sums) in b.taps.chunks(3).zip(&mut sums) {
+                    // SAFETY: every row of `b` has `n` entries from its term on.
+                    unsafe {
+                        let tap = |i: usize| taps[i.min(taps.len() - 1)].b;
+                        let place = |i| d.b.add(tap(i) + plane.start * b.apart.b + from);
+                        let lines = Lines {
+                            at: [place(0), place(1), place(2)],
+                            apart: size_of::<Half>() * b.apart.b,
+                        };
+                        let steps = run / ROUND;
+                        amx::dots(
+                            &shapes,
+                            sums.as_mut_ptr().cast(),
+                            packed.as_ptr(),
+                            lines,
+                            steps,
+                        );
+                    }
+                }
+            }
+        }
+    }
+    // SAFETY: the caller's promises.
+    unsafe { add(d, b, [rows, planes], &all) };
+}
+
+/// Adds sums to `d`: tile by tile, planes down and rows across, each once.
+///
+/// # Safety
+/// The promises of `d`, which was made from `b`.
+unsafe fn add(
+    d: &Dots<Half>,
+    b: &Shifts<'_, Half>,
+    [rows, planes]: [Parts; 2],
+    all: &[[[f32; SIDE * SIDE]; 3]],
+) {
+    let mut all = all.iter();
+    for row in rows.iter() {
+        for plane in planes.iter() {
+            for (taps, sums) in b.taps.chunks(3).zip(&mut all) {
+                for (i, m) in (row.again..rows.size).map(|i| (i, row.start + i)) {
+                    for (j, c) in (plane.again..planes.size).map(|j| (j, plane.start + j)) {
+                        for (tap, sums) in taps.iter().zip(sums) {
+                            // SAFETY: `d` has every term's entry of every row.
+                            unsafe {
+                                let at = m * d.d.stride + tap.a + c * b.apart.a;
+                                *d.d.data.add(at) += sums[j * SIDE + i];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `to[p][m]` is `rows[m][p]`, where `p` counts pairs of halves: for every 16 of them, of `count`
+/// rows `stride` halves apart, a tile. Columns without a row are 0.
+///
+/// # Safety
+/// The CPU has AVX-512F; there are `len` halves, a multiple of 32, in every row, and as many
+/// tiles in `to`.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(to: &mut [Pair], rows: *const Half, stride: usize, count: usize, len: usize) {
+    use std::arch::x86_64::*;
+    for (step, to) in to
+        .chunks_exact_mut(SIDE * SIDE)
+        .take(len / ROUND)
+        .enumerate()
+    {
+        let mut x = [_mm512_setzero_si512(); SIDE];
+        for (i, x) in x.iter_mut().enumerate().take(count) {
+            // SAFETY: the row has these 32 halves.
+            *x = unsafe { _mm512_loadu_si512(rows.add(i * stride + step * ROUND).cast()) };
+        }
+        // Two rows woven by pairs, then by two pairs: each lane of 16 bytes is a square of 4 by 4.
+        let mut y = x;
+        for i in (0..SIDE).step_by(2) {
+            y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+            y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+        }
+        for i in (0..SIDE).step_by(4) {
+            x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+            x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+            x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+            x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+        }
+        // `x[4 g + i]` has in lane `l` row `4 l + i`, columns `4 g` to `4 g + 3`.
+        for i in 0..4 {
+            let [a, b, c, d] = [x[i], x[4 + i], x[8 + i], x[12 + i]];
+            let (ab, cd) = (
+                [
+                    _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b),
+                    _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b),
+                ],
+                [
+                    _mm512_shuffle_i32x4::<0b10_00_10_00>(c, d),
+                    _mm512_shuffle_i32x4::<0b11_01_11_01>(c, d),
+                ],
+            );
+            let lanes = [
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(ab[0], cd[0]),
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(ab[1], cd[1]),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(ab[0], cd[0]),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(ab[1], cd[1]),
+            ];
+            for (lane, row) in lanes.into_iter().enumerate() {
+                // SAFETY: row `4 lane + i` of a tile of 16.
+                unsafe {
+                    _mm512_storeu_si512(to.as_mut_ptr().add((4 * lane + i) * SIDE).cast(), row)
+                };
+            }
+        }
+    }
+}
