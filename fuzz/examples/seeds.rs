@@ -31,6 +31,7 @@ fn main() -> Result<()> {
         ("idx", idx()?),
         ("cifar", records()),
         ("image", images(here)?),
+        ("labels", labels()),
         ("preprocess", preprocesses(here)?),
         ("plan", plans()),
         ("losses", losses()),
@@ -269,6 +270,13 @@ fn preprocesses(here: &Path) -> Result<Files> {
     );
     files.push(b"resize = 6\ncrop = 5\nchannels = 'bgr'\nmean = [1, -2.5, +3]\nstd = [1]".to_vec());
     Ok(files)
+}
+
+/// Lines of a labels.txt, with spaces in a name, tabs, empty lines and two line ends.
+fn labels() -> Files {
+    ["a.png 3\n", "b c.jpg\t5\r\n\na.png 0\n", "./a.png 1048575"]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec()
 }
 
 fn plans() -> Files {

@@ -73,6 +73,11 @@ fn thresholds_are_chosen_on_what_training_kept_apart() {
     assert_eq!(images(&[]), Some(4));
     assert_eq!(images(&["--skip", "10"]), Some(14));
     assert_eq!(images(&["--split", "train"]), Some(24));
+    let told = |more: &[&str]| {
+        let args = ["exits", &net, "--data", &data, "--drop", "100"];
+        stderr(&exbit(&[&args, more].concat())).contains("training saw these images")
+    };
+    assert_eq!([told(&[]), told(&["--split", "train"])], [false, true]);
 }
 
 #[test]

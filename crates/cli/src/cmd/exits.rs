@@ -98,15 +98,23 @@ fn chosen(
     progress: &Progress,
 ) -> Result<Vec<usize>, Failure> {
     let asked = args.split.is_some() || args.skip.is_some();
-    let may_be = !asked && matches!(set.part(), Some(Split::Train) | None);
-    let all = match held_out(program, set.len()).filter(|_| may_be) {
-        Some(n) => {
+    let learned = matches!(set.part(), Some(Split::Train) | None);
+    let all = match held_out(program, set.len()).filter(|_| learned) {
+        Some(n) if !asked => {
             progress.note(&format!(
                 "chosen on the {n} images that training kept apart"
             ));
             kept_apart(set.len(), n)
         }
-        None => (args.skip.unwrap_or(0)..set.len()).collect(),
+        seen => {
+            if let Some(n) = seen {
+                progress.note(&format!(
+                    "training saw these images: exits are right on them too often; without \
+                     --split and --skip the {n} that it kept apart are taken"
+                ));
+            }
+            (args.skip.unwrap_or(0)..set.len()).collect()
+        }
     };
     if all.is_empty() {
         let skip = args.skip.unwrap_or(0);
