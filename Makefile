@@ -26,7 +26,7 @@ valgrind:
 
 asan:
 	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	cargo +nightly test -p exbit-kernels --lib --test conformance --target x86_64-unknown-linux-gnu
+	cargo +nightly test -p exbit-kernels --features float --lib --test conformance --target x86_64-unknown-linux-gnu
 
 fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty

@@ -75,7 +75,7 @@ enum Check {
     Mixed,
     /// W4A4 and 12x, with and without reconstruction
     Further,
-    /// `--effort full`: W8A8, 8x, uniform 4 bits, and the time that it takes
+    /// `--effort full`: W8A8 and 8x, and the time that it takes
     Full,
     /// Engine = simulation on every test image; ISAs and batches equal each other
     Equality,

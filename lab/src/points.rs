@@ -178,7 +178,7 @@ pub(crate) fn compressed(case: &Case, record: &mut Record) -> Result<(), Box<dyn
         .map(drop)
 }
 
-/// `--effort full`: W8A8, 8x and uniform 4 bits with distillation, and how long that takes.
+/// `--effort full`: W8A8 and 8x with distillation, and how long that takes.
 pub(crate) fn full(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let float = Answers::float(case)?;
     let full = Point {
@@ -197,17 +197,7 @@ pub(crate) fn full(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error
         ..full
     };
     let most = compressed_most(case.name);
-    let mixed = point.measure(case, &float, record, Some(most))?;
-    let point = Point {
-        text: "uniform 4 bits, effort full",
-        weights: &[4],
-        budgets: &[],
-        ..full
-    };
-    let uniform = point.measure(case, &float, record, None)?;
-    let above = "mixed (8x) above uniform, 4 bits, effort full";
-    let figure = (mixed - uniform, "points");
-    record.add(case.name.text(), above, figure, Asked::AtLeast(0.0))
+    point.measure(case, &float, record, Some(most)).map(drop)
 }
 
 pub(crate) fn mixed(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {

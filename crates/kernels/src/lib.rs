@@ -3,8 +3,9 @@
 //!
 //! The scalar functions are the definition. Every SIMD path equals them bit for bit, and what
 //! training simulates are the same integers. Slices in, slices out: a kernel has no threads, no
-//! allocation, no errors. This is the only crate that may write `unsafe`; for that reason alone
-//! the [`Team`] of threads that share a step lies here.
+//! errors and, but for those of training (feature `float`), no allocation. This is the only crate
+//! that may write `unsafe`; for that reason alone the [`Team`] of threads that share a step lies
+//! here.
 //!
 //! Read in this order: [`Bits`], `quantize` (one definition of rounding), [`Epilogue`] (from a sum
 //! to a code), then [`scalar`].

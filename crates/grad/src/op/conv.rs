@@ -118,7 +118,7 @@ pub(super) fn backward(op: &Conv, site: &Site, seen: Seen, dys: &[&[f32]], wants
     if layout.phases.len() < op.window.stride[0] * op.window.stride[1] {
         wants.of_input().for_each(|(_, dx)| dx.fill(0.0));
     }
-    if let Some(bf16) = Bf16::detect().filter(|_| wants.rounded) {
+    if let Some(bf16) = wants.rounded.then(Bf16::detect).flatten() {
         return rounded::backward(bf16, op, (&e, &layout), seen, dys, wants);
     }
     let taps = forward_taps(&e, &layout);

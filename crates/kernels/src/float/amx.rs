@@ -1,6 +1,7 @@
 //! Matrices in registers: tiles of at most 16 rows of 64 bytes, which one instruction multiplies
-//! (Intel AMX). The compiler has no stable names for them, so each product is one block of
-//! assembly that begins by setting the tiles up and ends by giving them back.
+//! (Intel AMX; Software Developer's Manual, volume 1, chapter 18). Their intrinsics are not stable
+//! yet, so each product is one block of assembly that begins by setting the tiles up and ends by
+//! releasing them: between blocks no thread holds any.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -19,7 +20,12 @@ pub(crate) const LINE: usize = 64;
 pub(crate) struct Tiles(());
 
 impl Tiles {
-    /// Whether it has and may. The first call asks the system, for the whole process.
+    /// The proof, where the CPU has them and the system allows them.
+    ///
+    /// The first call asks the system, once and for the whole process. From then on a signal's
+    /// frame may hold 8 KiB of tiles: an alternate stack for signals below the system's minimum
+    /// (`AT_MINSIGSTKSZ`) is refused, and a thread that has used tiles has too little of Rust's own
+    /// left to tell of a stack overflow: it dies of SIGSEGV without the message.
     pub(crate) fn detect() -> Option<Self> {
         static ALLOWED: OnceLock<bool> = OnceLock::new();
         let allowed = ALLOWED.get_or_init(|| has_tiles() && request_tiles());
@@ -57,7 +63,8 @@ fn request_tiles() -> bool {
     false
 }
 
-/// Rows and bytes of a row of each of the eight tiles, as the CPU reads it.
+/// Rows and bytes of a row of each of the eight tiles, as LDTILECFG reads them: there is room for
+/// sixteen.
 #[repr(C, align(64))]
 pub(crate) struct Shapes {
     palette: u8,
@@ -88,7 +95,7 @@ impl Shapes {
 /// Rows in memory, for a tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines<T> {
-    /// The first.
+    /// Where the first begins, or those of several tiles.
     pub(crate) at: T,
     /// Bytes from one to the next.
     pub(crate) apart: usize,
@@ -99,8 +106,9 @@ pub(crate) struct Lines<T> {
 /// to 3, `a` in 4, `b` in 5 to 7.
 ///
 /// # Safety
-/// The CPU has tiles; those that `shapes` and `steps` name lie in the buffers, of which `c` is
-/// ours to write; there is a step.
+/// The CPU has tiles, and `shapes` fit each other. Rows of `a` are [`LINE`] bytes apart, those of
+/// `b` and `c` as they say; all that `shapes` and `steps` name lie in the buffers, of which `c` is
+/// ours to write.
 pub(crate) unsafe fn product(
     shapes: &Shapes,
     c: Lines<*mut f32>,
@@ -108,8 +116,9 @@ pub(crate) unsafe fn product(
     b: Lines<*const Pair>,
     steps: &[usize],
 ) {
-    debug_assert!(!steps.is_empty());
-    // SAFETY: the caller's promises; the tiles are given back empty, as they were found.
+    assert!(!steps.is_empty(), "a product of nothing");
+    // SAFETY: the caller's promises; every register that changes is named, and no Rust code holds
+    // tiles across the block.
     unsafe {
         asm!(
             "ldtilecfg [{shapes}]", // Also empties them.
@@ -157,8 +166,9 @@ pub(crate) unsafe fn product(
 /// `y` in 3, `b` in 4 to 6.
 ///
 /// # Safety
-/// The CPU has tiles; those that `shapes` and `steps` name lie in the buffers, of which `d` is
-/// ours to write; there is a step.
+/// The CPU has tiles, and `shapes` fit each other. Rows of `d` and `y` are [`LINE`] bytes apart
+/// and tiles [`SIDE`] rows, those of `b` as it says; all that `shapes` and `steps` name lie in the
+/// buffers, of which `d` is ours to write.
 pub(crate) unsafe fn dots(
     shapes: &Shapes,
     d: *mut f32,
@@ -166,8 +176,9 @@ pub(crate) unsafe fn dots(
     b: Lines<[*const Half; 3]>,
     steps: usize,
 ) {
-    debug_assert!(steps > 0);
-    // SAFETY: the caller's promises; the tiles are given back empty, as they were found.
+    assert!(steps > 0, "sums of nothing");
+    // SAFETY: the caller's promises; every register that changes is named, and no Rust code holds
+    // tiles across the block.
     unsafe {
         asm!(
             "ldtilecfg [{shapes}]",

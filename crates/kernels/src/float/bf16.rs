@@ -1,5 +1,6 @@
 //! Numbers of 16 bits, bfloat16: the upper half of a float. Where a CPU multiplies pairs of them
-//! and adds in floats (AVX-512 BF16), that is twice the work of floats in the same time.
+//! and adds in floats (AVX-512 BF16), that is twice the work of floats in the same time; in tiles
+//! (AMX) it is many times as much.
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::Tiles;
@@ -19,7 +20,8 @@ pub struct Bf16 {
 }
 
 impl Bf16 {
-    /// Whether it has.
+    /// The proof, where the CPU has them. The first call asks the system for tiles, for the whole
+    /// process: from then on signals need stacks of the size that it says (`AT_MINSIGSTKSZ`).
     pub fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f")
@@ -44,7 +46,7 @@ impl Bf16 {
         all
     }
 
-    /// The proof that it has tiles.
+    /// The proof that it has tiles, if it does.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn tiles(self) -> Option<Tiles> {
         self.tiles

@@ -4,8 +4,8 @@
 //! the row of a tap is the plane shifted by the tap's distance. So a window is never unfolded:
 //!
 //! ```text
-//! c[m][p]  = start[m] + sum_k a[m][k] b[rows[k] + p]     values, and gradients of the input
-//! d[m][k] += sum_p  y[m][p] b[rows[k] + p]               gradients of the weights
+//! c[m][p]  = start[m] + sum_k a[m][k] b[k][p]     values, and gradients of the input
+//! d[m][k] += sum_p  y[m][p] b[k][p]               gradients of the weights
 //! ```
 
 mod dots;
@@ -21,7 +21,7 @@ pub use product::{product, product_pairs};
 /// What the positions of a row are rounded up to: buffers must have room for it.
 pub const ROUND: usize = 32;
 
-/// One `k`: a column of the left factor and the row that it multiplies.
+/// One `k`: a column of the left factor (or of its gradient) and the row that goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     /// Where the column's entry of row 0 is in the left factor.
@@ -69,39 +69,50 @@ pub struct Shifts<'a, T = f32> {
     pub taps: &'a [Term],
     /// How many planes.
     pub planes: usize,
-    /// From a term of one plane to that of the next.
+    /// The distances from a term of one plane to that of the next.
     pub apart: Term,
     /// Positions of a row.
     pub len: usize,
 }
 
 impl<T> Shifts<'_, T> {
-    /// Every term, plane by plane.
+    /// Checks that every row lies in the buffer; gives the largest place in a row of the left
+    /// factor, where there is any.
     ///
     /// # Panics
-    /// When a row does not lie in the buffer, or a place is beyond all numbers.
-    fn terms(&self) -> Vec<Term> {
-        let place = |first: usize, plane: usize, apart: usize| {
-            let at = plane
-                .checked_mul(apart)
-                .and_then(|at| at.checked_add(first));
-            at.expect("rows of b")
+    /// When one does not, or a place is beyond all numbers.
+    fn check(&self) -> Option<usize> {
+        let last = self.planes.checked_sub(1)?;
+        let furthest = |of: fn(&Term) -> usize| {
+            let first = self.taps.iter().map(of).max()?;
+            let place = last.checked_mul(of(&self.apart));
+            Some(place.and_then(|at| at.checked_add(first)))
         };
-        let terms: Vec<Term> = (0..self.planes)
-            .flat_map(|i| self.taps.iter().map(move |tap| (i, tap)))
-            .map(|(i, tap)| Term {
-                a: place(tap.a, i, self.apart.a),
-                b: place(tap.b, i, self.apart.b),
-            })
-            .collect();
-        let furthest = terms.iter().map(|t| t.b).max();
-        let end = furthest.map_or(Some(0), |at| at.checked_add(self.positions()));
+        let b = furthest(|term| term.b)?;
+        let end = b.and_then(|at| at.checked_add(self.positions()));
         assert!(end.is_some_and(|end| end <= self.data.len()), "rows of b");
-        terms
+        let a = furthest(|term| term.a)?;
+        assert!(a.is_some(), "columns of a");
+        a
+    }
+
+    /// Every term, plane by plane.
+    fn terms(&self) -> Vec<Term> {
+        let term = |i: usize, tap: &Term| Term {
+            a: tap.a + i * self.apart.a,
+            b: tap.b + i * self.apart.b,
+        };
+        (0..self.planes)
+            .flat_map(|i| self.taps.iter().map(move |tap| term(i, tap)))
+            .collect()
     }
 
     /// Positions that are computed.
+    ///
+    /// # Panics
+    /// When they are beyond all numbers.
     fn positions(&self) -> usize {
-        self.len.next_multiple_of(ROUND)
+        let positions = self.len.checked_next_multiple_of(ROUND);
+        positions.expect("positions of a row")
     }
 }

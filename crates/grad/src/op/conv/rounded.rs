@@ -1,6 +1,6 @@
-//! A convolution's gradients from products of bfloat16, sums in floats: twice as fast where the CPU
-//! multiplies pairs. Both factors of each product are rounded, to 8 bits of precision; what was
-//! computed forward is not.
+//! A convolution's gradients from products of bfloat16, sums in floats: faster where the CPU
+//! multiplies pairs or tiles. Both factors of each product are rounded, to 8 bits of precision;
+//! what was computed forward is not.
 
 use exbit_kernels::bf16::{Bf16, Half, Pair};
 use exbit_kernels::shifted::{Rows, dots_halves, product_pairs};

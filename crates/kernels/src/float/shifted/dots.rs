@@ -32,16 +32,17 @@ pub fn dots(d: Rows<&mut [f32]>, y: Rows<&[f32]>, b: Shifts<'_>) {
 /// As [`dots`].
 pub fn dots_halves(bf16: Bf16, d: Rows<&mut [f32]>, y: Rows<&[Half]>, b: Shifts<'_, Half>) {
     let dots = Dots::new(d, y, b);
-    // SAFETY: `Dots::new` has checked its promises; the token proves that the CPU has the
-    // instructions.
+    // SAFETY: `Dots::new` has checked its promises, `suit` those of tiles; the tokens prove that
+    // the CPU has the instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        let suit = tiled::suit(dots.y.count, b.planes, &b);
-        match bf16.tiles().filter(|_| suit) {
-            Some(tiles) => tiled::dots(tiles, &dots, &b),
+        match bf16.tiles().filter(|_| tiled::suit(&dots)) {
+            Some(tiles) => tiled::dots(tiles, &dots),
             None => dots_bf16(dots),
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bf16, dots);
 }
 
 pub(super) fn dots_on(level: Level, d: Rows<&mut [f32]>, y: Rows<&[f32]>, b: Shifts<'_>) {
@@ -81,22 +82,21 @@ unsafe fn dots_avx2(dots: Dots<f32>) {
 
 /// The arguments of [`dots`], checked: every row of `b` and `y` holds `n` entries, a multiple of
 /// [`ROUND`], and every entry of `d` that a term names is there.
-pub(super) struct Dots<T> {
+pub(super) struct Dots<'a, T> {
     pub(super) d: Rows<*mut f32>,
     pub(super) y: Rows<*const T>,
-    pub(super) b: *const T,
-    terms: Vec<Term>,
+    pub(super) b: Shifts<'a, T>,
     pub(super) n: usize,
 }
 
 /// Entries of a row that are summed at once: the rows of a tile then stay in the nearest cache.
 const RUN: usize = 640;
 
-impl<T: Copy> Dots<T> {
-    fn new(d: Rows<&mut [f32]>, y: Rows<&[T]>, b: Shifts<'_, T>) -> Self {
-        let (terms, n) = (b.terms(), b.positions());
-        assert_eq!(d.count, y.count, "rows of d and y");
-        let furthest = terms.iter().map(|t| t.a).max();
+impl<'a, T: Copy> Dots<'a, T> {
+    fn new(d: Rows<&'a mut [f32]>, y: Rows<&'a [T]>, b: Shifts<'a, T>) -> Self {
+        let n = b.positions();
+        assert_eq!(d.count, y.count, "as many rows of d as of y");
+        let furthest = b.check();
         assert!(
             furthest.is_none_or(|at| d.fit(at, 1, d.data.len())),
             "rows of d"
@@ -105,8 +105,7 @@ impl<T: Copy> Dots<T> {
         Self {
             d: Rows::new(d.data.as_mut_ptr(), d.count, d.stride),
             y: Rows::new(y.data.as_ptr(), y.count, y.stride),
-            b: b.data.as_ptr(),
-            terms,
+            b,
             n,
         }
     }
@@ -121,6 +120,7 @@ impl<T: Copy> Dots<T> {
             .n
             .div_ceil(self.n.div_ceil(RUN).max(1))
             .next_multiple_of(ROUND);
+        let terms = self.b.terms();
         let mut from = 0;
         // SAFETY: the caller's promises; runs are multiples of `ROUND` inside `n`, and
         // `m + MR <= y.count` in each call.
@@ -129,11 +129,11 @@ impl<T: Copy> Dots<T> {
                 let run = from..self.n.min(from + run);
                 let mut m = 0;
                 while m + MR <= self.y.count {
-                    self.rows::<V, MR, KR>(m, run.clone());
+                    self.rows::<V, MR, KR>(&terms, m, run.clone());
                     m += MR;
                 }
                 while m < self.y.count {
-                    self.rows::<V, 1, KR>(m, run.clone());
+                    self.rows::<V, 1, KR>(&terms, m, run.clone());
                     m += 1;
                 }
                 from = run.end;
@@ -144,19 +144,18 @@ impl<T: Copy> Dots<T> {
     #[inline(always)]
     unsafe fn rows<V: Vector<Item = T>, const MR: usize, const KR: usize>(
         &self,
+        terms: &[Term],
         m: usize,
         run: Range<usize>,
     ) {
-        let mut k = 0;
-        // SAFETY: as `run`; `k + KR <= terms.len()` in each call.
+        let (whole, rest) = terms.as_chunks::<KR>();
+        // SAFETY: as `run`.
         unsafe {
-            while k + KR <= self.terms.len() {
-                self.tile::<V, MR, KR>(m, k, run.clone());
-                k += KR;
+            for terms in whole {
+                self.tile::<V, MR, KR>(terms, m, run.clone());
             }
-            while k < self.terms.len() {
-                self.tile::<V, MR, 1>(m, k, run.clone());
-                k += 1;
+            for term in rest {
+                self.tile::<V, MR, 1>(&[*term], m, run.clone());
             }
         }
     }
@@ -164,17 +163,14 @@ impl<T: Copy> Dots<T> {
     #[inline(always)]
     unsafe fn tile<V: Vector<Item = T>, const MR: usize, const KR: usize>(
         &self,
+        terms: &[Term; KR],
         m: usize,
-        k: usize,
         run: Range<usize>,
     ) {
         // SAFETY: as `rows`.
         unsafe {
             let mut sums = [[V::all(0.0); 8]; KR];
-            let mut b = [self.b; KR];
-            for j in 0..KR {
-                b[j] = self.b.add(self.terms.get_unchecked(k + j).b);
-            }
+            let b = terms.map(|term| self.b.data.as_ptr().add(term.b));
             let y = self.y.data.add(m * self.y.stride);
             let mut p = run.start;
             while p < run.end {
@@ -192,9 +188,8 @@ impl<T: Copy> Dots<T> {
             }
             for j in 0..KR {
                 let sums = V::sums(sums[j]);
-                let at = self.terms.get_unchecked(k + j).a;
                 for i in 0..MR {
-                    *self.d.data.add((m + i) * self.d.stride + at) += sums[i];
+                    *self.d.data.add((m + i) * self.d.stride + terms[j].a) += sums[i];
                 }
             }
         }

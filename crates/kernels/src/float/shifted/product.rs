@@ -30,16 +30,17 @@ pub fn product(c: Rows<&mut [f32]>, start: &[f32], a: Rows<&[f32]>, b: Shifts<'_
 /// As [`product`].
 pub fn product_pairs(bf16: Bf16, c: Rows<&mut [f32]>, a: Rows<&[Pair]>, b: Shifts<'_, Pair>) {
     let product = Product::new(c, &[], a, b);
-    // SAFETY: `Product::new` has checked its promises; the token proves that the CPU has the
-    // instructions.
+    // SAFETY: `Product::new` has checked its promises, `suits` those of tiles; the tokens prove
+    // that the CPU has the instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        let suit = tiled::suit(product.c.count, 2 * b.planes, &b);
-        match bf16.tiles().filter(|_| suit) {
-            Some(tiles) => tiled::product(tiles, &product, &b),
+        match bf16.tiles().filter(|_| tiled::suits(&product)) {
+            Some(tiles) => tiled::product(tiles, &product),
             None => product_bf16(product),
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bf16, product);
 }
 
 pub(super) fn product_on(
@@ -89,16 +90,15 @@ pub(super) struct Product<'a, T> {
     pub(super) c: Rows<*mut f32>,
     start: &'a [f32],
     pub(super) a: Rows<*const T>,
-    pub(super) b: *const T,
-    terms: Vec<Term>,
+    pub(super) b: Shifts<'a, T>,
     pub(super) n: usize,
 }
 
 impl<'a, T: Copy> Product<'a, T> {
     fn new(c: Rows<&'a mut [f32]>, start: &'a [f32], a: Rows<&'a [T]>, b: Shifts<'a, T>) -> Self {
-        let (terms, n) = (b.terms(), b.positions());
-        assert_eq!(a.count, c.count, "rows of a product");
-        let furthest = terms.iter().map(|t| t.a).max();
+        let n = b.positions();
+        assert_eq!(a.count, c.count, "as many rows of a as of c");
+        let furthest = b.check();
         assert!(
             furthest.is_none_or(|at| a.fit(at, 1, a.data.len())),
             "rows of a"
@@ -108,8 +108,7 @@ impl<'a, T: Copy> Product<'a, T> {
             c: Rows::new(c.data.as_mut_ptr(), c.count, c.stride),
             start,
             a: Rows::new(a.data.as_ptr(), a.count, a.stride),
-            b: b.data.as_ptr(),
-            terms,
+            b,
             n,
         }
     }
@@ -120,34 +119,39 @@ impl<'a, T: Copy> Product<'a, T> {
     /// The promises of the type, and of [`Vector`].
     #[inline(always)]
     unsafe fn run<V: Vector<Item = T>, const MR: usize, const NR: usize>(&self) {
+        let terms = self.b.terms();
         let mut p = 0;
         // SAFETY: the caller's promises; `p + NR * LEN <= n` in each call.
         unsafe {
             while p + NR * V::LEN <= self.n {
-                self.columns::<V, MR, NR>(p);
+                self.columns::<V, MR, NR>(&terms, p);
                 p += NR * V::LEN;
             }
             if p + 2 * V::LEN <= self.n {
-                self.columns::<V, MR, 2>(p);
+                self.columns::<V, MR, 2>(&terms, p);
                 p += 2 * V::LEN;
             }
             while p < self.n {
-                self.columns::<V, MR, 1>(p);
+                self.columns::<V, MR, 1>(&terms, p);
                 p += V::LEN;
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn columns<V: Vector<Item = T>, const MR: usize, const NR: usize>(&self, p: usize) {
+    unsafe fn columns<V: Vector<Item = T>, const MR: usize, const NR: usize>(
+        &self,
+        terms: &[Term],
+        p: usize,
+    ) {
         let mut m = 0;
         // SAFETY: as `run`; `m` is below the number of rows.
         unsafe {
             while m < self.c.count {
                 match self.c.count - m {
-                    1 => self.tile::<V, 1, NR>(m, p),
-                    2..=4 => self.tile::<V, 4, NR>(m, p),
-                    _ => self.tile::<V, MR, NR>(m, p),
+                    1 => self.tile::<V, 1, NR>(terms, (m, p)),
+                    2..=4 => self.tile::<V, 4, NR>(terms, (m, p)),
+                    _ => self.tile::<V, MR, NR>(terms, (m, p)),
                 }
                 m += MR;
             }
@@ -158,8 +162,8 @@ impl<'a, T: Copy> Product<'a, T> {
     #[inline(always)]
     unsafe fn tile<V: Vector<Item = T>, const MR: usize, const NR: usize>(
         &self,
-        m: usize,
-        p: usize,
+        terms: &[Term],
+        (m, p): (usize, usize),
     ) {
         // SAFETY: as `columns`; rows past the last are read as the last, and not written.
         unsafe {
@@ -173,8 +177,8 @@ impl<'a, T: Copy> Product<'a, T> {
             for i in 0..MR {
                 sums[i] = [V::all(self.start.get(m + i).copied().unwrap_or(0.0)); NR];
             }
-            for term in &self.terms {
-                let b = self.b.add(term.b + p);
+            for term in terms {
+                let b = self.b.data.as_ptr().add(term.b + p);
                 let mut x = [V::all(0.0); NR];
                 for j in 0..NR {
                     x[j] = V::load(b.add(j * V::LEN));

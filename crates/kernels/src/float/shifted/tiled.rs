@@ -10,14 +10,29 @@ use crate::float::bf16::{Half, Pair};
 /// Positions that a product computes at once.
 const WIDTH: usize = 4 * SIDE;
 
-/// Positions that gradients are summed over at once: their rows then stay in the nearest cache.
+/// Positions that gradients are summed over at once: 16 rows of planes and 16 of `y` are 32 KiB.
 const RUN: usize = 512;
 
-/// Whether a factor of so many rows, and of so many columns for each tap of `b`, fills tiles well
-/// enough to be worth their setting up.
-pub(super) fn suit<T>(rows: usize, depth: usize, b: &Shifts<'_, T>) -> bool {
-    let full = rows >= SIDE / 2 && depth >= SIDE / 2 && b.positions() >= WIDTH;
+/// Taps whose gradients are summed at once.
+const TAPS: usize = 3;
+
+const _: () = assert!(ROUND == 2 * SIDE && RUN.is_multiple_of(ROUND));
+
+/// Whether there are taps, and positions for four tiles side by side, and whether so many rows and
+/// columns of each tap fill tiles well enough to be worth their setting up.
+fn fills<T>(rows: usize, columns: usize, b: &Shifts<'_, T>) -> bool {
+    let full = rows >= SIDE / 2 && columns >= SIDE / 2 && b.positions() >= WIDTH;
     full && !b.taps.is_empty()
+}
+
+/// Whether a product is one for tiles; then it keeps the promises of [`product`].
+pub(super) fn suits(p: &Product<Pair>) -> bool {
+    fills(p.c.count, 2 * p.b.planes, &p.b)
+}
+
+/// Whether dot products are for tiles; then they keep the promises of [`dots`].
+pub(super) fn suit(d: &Dots<Half>) -> bool {
+    fills(d.y.count, d.b.planes, &d.b)
 }
 
 /// Things in equal parts of at most [`SIDE`]. Where they do not come out even, the last part
@@ -52,17 +67,19 @@ impl Parts {
     }
 }
 
-/// As `super::product_pairs`.
+/// As `super::product_pairs`. Where planes do not come out even, some are multiplied by zero once
+/// more: an infinity among them gives no number.
 ///
 /// # Safety
-/// The promises of `p`, which was made from `b`; `suit`.
-pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>, b: &Shifts<'_, Pair>) {
+/// The promises of `p`; [`suits`].
+pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>) {
+    let b = &p.b;
     let (rows, depth) = (Parts::new(p.c.count), Parts::new(b.planes));
     let (sums, a) = ([rows.size, SIDE], [rows.size, depth.size]);
     let factor = [depth.size, SIDE];
     let shapes = Shapes::new([sums, sums, sums, sums, a, factor, factor, factor]);
     // SAFETY: the caller's promises.
-    let weights = unsafe { weights(p, b, [rows, depth]) };
+    let weights = unsafe { weights(p, [rows, depth]) };
     let of_rows = b.taps.len() * depth.iter().count() * rows.size * SIDE;
     let bytes = |places: usize| places * size_of::<Pair>();
     let row = |tap: &Term, part: Part| bytes(tap.b + part.start * b.apart.b);
@@ -79,7 +96,7 @@ pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>, b: &Shifts<'_, Pair>) 
                     apart: size_of::<f32>() * p.c.stride,
                 };
                 let b = Lines {
-                    at: p.b.add(at),
+                    at: p.b.data.as_ptr().add(at),
                     apart: bytes(b.apart.b),
                 };
                 amx::product(&shapes, c, a.as_ptr(), b, &steps);
@@ -91,8 +108,9 @@ pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>, b: &Shifts<'_, Pair>) 
 /// The left factor, a tile for each part of its rows, tap, and part of the planes.
 ///
 /// # Safety
-/// The promises of `p`, which was made from `b`.
-unsafe fn weights(p: &Product<Pair>, b: &Shifts<'_, Pair>, [rows, depth]: [Parts; 2]) -> Vec<Pair> {
+/// The promises of `p`.
+unsafe fn weights(p: &Product<Pair>, [rows, depth]: [Parts; 2]) -> Vec<Pair> {
+    let b = &p.b;
     let mut all = Vec::new();
     for row in rows.iter() {
         for tap in b.taps {
@@ -116,16 +134,17 @@ unsafe fn weights(p: &Product<Pair>, b: &Shifts<'_, Pair>, [rows, depth]: [Parts
 /// As `super::dots_halves`.
 ///
 /// # Safety
-/// The promises of `d`, which was made from `b`; `suit`.
-pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>, b: &Shifts<'_, Half>) {
+/// The promises of `d`; [`suit`].
+pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>) {
+    let b = &d.b;
     let (rows, planes) = (Parts::new(d.y.count), Parts::new(b.planes));
     let (sums, y) = ([planes.size, rows.size], [SIDE, rows.size]);
     let factor = [planes.size, SIDE];
     let shapes = Shapes::new([sums, sums, sums, y, factor, factor, factor, factor]);
     let mut packed = vec![[0; 2]; RUN / 2 * SIDE];
-    let triples = b.taps.len().div_ceil(3);
+    let triples = b.taps.len().div_ceil(TAPS);
     let mut all =
-        vec![[[0.0; SIDE * SIDE]; 3]; rows.iter().count() * planes.iter().count() * triples];
+        vec![[[0.0; SIDE * SIDE]; TAPS]; rows.iter().count() * planes.iter().count() * triples];
     for from in (0..d.n).step_by(RUN) {
         let run = RUN.min(d.n - from);
         let mut sums = all.iter_mut();
@@ -136,11 +155,12 @@ pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>, b: &Shifts<'_, Half>) {
                 transpose(&mut packed, y, d.y.stride, rows.size, run);
             }
             for plane in planes.iter() {
-                for (taps, sums) in b.taps.chunks(3).zip(&mut sums) {
+                for (taps, sums) in b.taps.chunks(TAPS).zip(&mut sums) {
                     // SAFETY: every row of `b` has `n` entries from its term on.
                     unsafe {
                         let tap = |i: usize| taps[i.min(taps.len() - 1)].b;
-                        let place = |i| d.b.add(tap(i) + plane.start * b.apart.b + from);
+                        let place =
+                            |i| b.data.as_ptr().add(tap(i) + plane.start * b.apart.b + from);
                         let lines = Lines {
                             at: [place(0), place(1), place(2)],
                             apart: size_of::<Half>() * b.apart.b,
@@ -159,23 +179,19 @@ pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>, b: &Shifts<'_, Half>) {
         }
     }
     // SAFETY: the caller's promises.
-    unsafe { add(d, b, [rows, planes], &all) };
+    unsafe { add(d, [rows, planes], &all) };
 }
 
 /// Adds sums to `d`: tile by tile, planes down and rows across, each once.
 ///
 /// # Safety
-/// The promises of `d`, which was made from `b`.
-unsafe fn add(
-    d: &Dots<Half>,
-    b: &Shifts<'_, Half>,
-    [rows, planes]: [Parts; 2],
-    all: &[[[f32; SIDE * SIDE]; 3]],
-) {
+/// The promises of `d`.
+unsafe fn add(d: &Dots<Half>, [rows, planes]: [Parts; 2], all: &[[[f32; SIDE * SIDE]; TAPS]]) {
+    let b = &d.b;
     let mut all = all.iter();
     for row in rows.iter() {
         for plane in planes.iter() {
-            for (taps, sums) in b.taps.chunks(3).zip(&mut all) {
+            for (taps, sums) in b.taps.chunks(TAPS).zip(&mut all) {
                 for (i, m) in (row.again..rows.size).map(|i| (i, row.start + i)) {
                     for (j, c) in (plane.again..planes.size).map(|j| (j, plane.start + j)) {
                         for (tap, sums) in taps.iter().zip(sums) {
@@ -223,7 +239,7 @@ unsafe fn transpose(to: &mut [Pair], rows: *const Half, stride: usize, count: us
             x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
             x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
         }
-        // `x[4 g + i]` has in lane `l` row `4 l + i`, columns `4 g` to `4 g + 3`.
+        // `x[4 g + i]` has in lane `l`, of row `4 l + i` of the result, columns `4 g` to `4 g + 3`.
         for i in 0..4 {
             let [a, b, c, d] = [x[i], x[4 + i], x[8 + i], x[12 + i]];
             let (ab, cd) = (
@@ -249,5 +265,38 @@ unsafe fn transpose(to: &mut [Pair], rows: *const Half, stride: usize, count: us
                 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_every_thing_once() {
+        for count in 1..200 {
+            let parts = Parts::new(count);
+            assert!((1..=SIDE).contains(&parts.size), "{count}");
+            let own = |part: Part| part.start + part.again..part.start + parts.size;
+            let all: Vec<usize> = parts.iter().flat_map(own).collect();
+            assert!(all.into_iter().eq(0..count), "{count}");
+        }
+        assert_eq!(Parts::new(0).iter().count(), 0);
+    }
+
+    #[test]
+    fn few_rows_columns_taps_or_positions_are_not_for_tiles() {
+        let data = [0u16; 64];
+        let taps = [Term { a: 0, b: 0 }];
+        let of = |taps, len| Shifts {
+            data: &data,
+            taps,
+            planes: 1,
+            apart: Term { a: 0, b: 0 },
+            len,
+        };
+        assert!(fills(8, 8, &of(&taps, 33)));
+        assert!(!fills(7, 8, &of(&taps, 64)) && !fills(8, 7, &of(&taps, 64)));
+        assert!(!fills(8, 8, &of(&taps, 32)) && !fills(8, 8, &of(&[], 64)));
     }
 }
