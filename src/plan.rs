@@ -171,28 +171,25 @@ fn match_names(
             message,
         ))
     };
-    let mut bits = Vec::with_capacity(wanted.len());
-    for name in wanted {
-        match by_name.get(name) {
-            Some(b) => bits.push(*b),
-            None => {
-                let message = "the network has it, the plan does not; add a line for it to";
-                return mismatch(name, format!("{message} [{table}]"));
-            }
+    let foreign = (planned.iter()).find(|(name, _)| !wanted.contains(&name.as_str()));
+    let missing = wanted.iter().find(|name| !by_name.contains_key(*name));
+    match (foreign, missing) {
+        (None, None) => Ok(wanted.iter().map(|name| by_name[name]).collect()),
+        (None, Some(name)) => {
+            let message = "the network has it, the plan does not; add a line for it to";
+            mismatch(name, format!("{message} [{table}]"))
         }
-    }
-    match planned
-        .iter()
-        .find(|(name, _)| !wanted.contains(&name.as_str()))
-    {
-        Some((name, _)) => {
+        (Some((name, _)), missing) => {
             let message = format!(
                 "the plan has it, the network does not: it has {} {what}s",
                 wanted.len()
             );
-            mismatch(name, message)
+            // Perhaps the one is meant by the other.
+            let other = missing.map_or(String::new(), |name| {
+                format!(", of which {name} has no line in the plan")
+            });
+            mismatch(name, message + &other)
         }
-        None => Ok(bits),
     }
 }
 
@@ -343,7 +340,8 @@ mod tests {
         check(
             &["b", "a"],
             &["y"],
-            "activation y: the network has it, the plan does not; add a line for it to [activations]",
+            "activation x: the plan has it, the network does not: it has 1 activations, of which y has \
+             no line in the plan",
         );
         let swapped = plan.precisions(&sizes(&["b", "a"], &["x"])).unwrap();
         assert_eq!(swapped.weights.len(), 2);

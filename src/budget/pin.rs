@@ -27,16 +27,20 @@ pub struct Pin {
 impl Pin {
     /// The indices of the layers that the pattern names.
     pub(crate) fn layers<'a>(&'a self, sizes: &'a Sizes) -> impl Iterator<Item = usize> + 'a {
-        let last = sizes.layers().len().saturating_sub(1);
-        let named = move |(i, layer): (usize, &LayerSize)| {
-            let by_place = match self.pattern.as_str() {
-                "first" => i == 0,
-                "last" => i == last,
-                _ => false,
-            };
-            (by_place || matches(&self.pattern, &layer.name)).then_some(i)
-        };
+        let count = sizes.layers().len();
+        let named =
+            move |(i, layer): (usize, &LayerSize)| self.names((i, count), &layer.name).then_some(i);
         sizes.layers().iter().enumerate().filter_map(named)
+    }
+
+    /// Whether the pattern names the layer of this place among so many, and of this name.
+    pub(crate) fn names(&self, (i, count): (usize, usize), name: &str) -> bool {
+        let by_place = match self.pattern.as_str() {
+            "first" => i == 0,
+            "last" => i + 1 == count,
+            _ => false,
+        };
+        by_place || matches(&self.pattern, name)
     }
 }
 

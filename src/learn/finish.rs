@@ -125,10 +125,15 @@ fn weight(
             let place = format!("layer {}", layer.name);
             return Err(Error::new(ErrorKind::Mismatch, place, message));
         }
-        if own == 0.0 {
-            codes[c * len..(c + 1) * len].fill(0);
-        }
-        scale.push(if own == 0.0 { 1.0 } else { own });
+        // A channel that is nothing: codes of one bit know no zero.
+        scale.push(match (own == 0.0, rows.n < pdq::LEAST) {
+            (false, _) => own,
+            (true, false) => {
+                codes[c * len..(c + 1) * len].fill(0);
+                1.0
+            }
+            (true, true) => f32::MIN_POSITIVE,
+        });
     }
     Ok(QuantizedWeight {
         bits: whole(&layer.name, rows.n)?,

@@ -19,10 +19,11 @@ use exbit_model::NodeId;
 
 pub(crate) use model::{follow, tensors};
 
-use super::graph::{Graph, Role};
+use super::graph::{Graph, Layer, Role};
 use super::pdq::{self, Rows};
-use super::recipe::{Method, Phase};
+use super::recipe::{Method, Phase, Recipe};
 use super::start::Magnitude;
+use crate::{Error, ErrorKind, Pin, Result};
 
 /// Some numbers that move together.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +135,16 @@ impl Parameters {
         out
     }
 
+    /// The parameters of `graph` as `recipe` begins.
+    ///
+    /// # Errors
+    /// As [`Parameters::keep`].
+    pub(crate) fn begin(graph: &Graph, recipe: &Recipe, magnitudes: &[Magnitude]) -> Result<Self> {
+        let mut own = Self::new(graph, recipe.method, recipe.first_bits(), magnitudes);
+        own.keep(graph, &recipe.pins()?)?;
+        Ok(own)
+    }
+
     fn push(&mut self, node: &str, part: &str, what: What, value: Vec<f32>) {
         let first = value.iter().copied().fold(f32::INFINITY, f32::min);
         let least = match what {
@@ -190,6 +201,38 @@ impl Parameters {
     pub(crate) fn site(&self, s: usize) -> [f32; 3] {
         let at = self.sites[s];
         [0, 1, 2].map(|i| self.all[at + i].value[0])
+    }
+
+    /// Gives the layers that `pins` name their bits, and first steps for them.
+    ///
+    /// # Errors
+    /// `Mismatch` for a pin that names no layer but those of eight bits by rule.
+    pub(crate) fn keep(&mut self, graph: &Graph, pins: &[Pin]) -> Result<()> {
+        let count = graph.layers.len();
+        for pin in pins {
+            let named = |(l, layer): (usize, &Layer)| {
+                (!layer.is_edge && pin.names((l, count), &layer.name)).then_some(l)
+            };
+            let found: Vec<usize> = graph.layers.iter().enumerate().filter_map(named).collect();
+            if found.is_empty() {
+                let message = "names no layer, or only such as have eight bits";
+                let place = format!("recipe: keep {pin}");
+                return Err(Error::new(ErrorKind::Mismatch, place, message));
+            }
+            for l in found {
+                if let Some(bits) = pin.weights {
+                    let (at, n) = (self.layers[l], f32::from(bits.get()));
+                    let steps = first_steps(&self.all[at].value, self.all[at + 1].value.len(), n);
+                    self.all[at + 1].value.clone_from(&steps);
+                    self.all[at + 2].value = steps;
+                    (self.all[at + 3].value[0], self.all[at + 3].least) = (n, n.min(pdq::LEAST));
+                }
+                if let Some(bits) = pin.input {
+                    self.set_site_bits(graph, graph.layers[l].site, f32::from(bits.get()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Gives layer `l`'s weight `n` bits.

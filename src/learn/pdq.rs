@@ -22,6 +22,9 @@
 //! vanish at two bits: `n` is held in [2, 8] after each step, so that a layer can grow again. LSQ
 //! is the same with alpha and beta one number, whose gradient is the sum of both.
 //!
+//! Weights of one bit, where they are given, are `x_q = alpha sign(x)`, with `dx = g` wherever `x`
+//! is and `dalpha = s sum(g sign(x))`: XNOR-Net's (Rastegari et al. 2016), but alpha is learned.
+//!
 //! Activations are rounded by the training core's FakeQuant, which gives the four sums that these
 //! gradients are made of.
 
@@ -53,9 +56,12 @@ pub(crate) fn scaling(entries: usize, n: f32, signed: bool) -> f32 {
     1.0 / (entries as f32 * ends(n, signed).1).sqrt()
 }
 
-/// LSQ's first step: `2 mean|x| / sqrt(Qp)`; 1 where all is zero.
+/// LSQ's first step: `2 mean|x| / sqrt(Qp)`, of one bit `mean|x|`; 1 where all is zero.
 pub(crate) fn first_step(mean_magnitude: f32, n: f32, signed: bool) -> f32 {
-    let step = 2.0 * mean_magnitude / ends(n, signed).1.sqrt();
+    let step = match n < LEAST {
+        true => mean_magnitude,
+        false => 2.0 * mean_magnitude / ends(n, signed).1.sqrt(),
+    };
     if step.is_normal() { step } else { 1.0 }
 }
 
@@ -95,12 +101,20 @@ impl Rows<'_> {
         self.weight.len() / self.alpha.len().max(1)
     }
 
+    fn is_binary(&self) -> bool {
+        self.n < LEAST
+    }
+
     /// Writes `x_q`.
     pub(crate) fn round(&self, out: &mut [f32]) {
         let (lo, hi) = ends(self.n, true);
         let len = self.row_len();
         let rows = self.weight.chunks_exact(len).zip(out.chunks_exact_mut(len));
         for ((row, out), (&alpha, &beta)) in rows.zip(self.alpha.iter().zip(self.beta)) {
+            if self.is_binary() {
+                row.iter().zip(out).for_each(|(w, q)| *q = alpha * sign(*w));
+                continue;
+            }
             for (w, q) in row.iter().zip(out) {
                 *q = alpha * (w / beta).round_ties_even().clamp(lo, hi);
             }
@@ -109,6 +123,9 @@ impl Rows<'_> {
 
     /// The codes.
     pub(crate) fn codes(&self) -> Vec<i8> {
+        if self.is_binary() {
+            return self.weight.iter().map(|&w| sign(w) as i8).collect();
+        }
         let (lo, hi) = ends(self.n, true);
         let rows = self.weight.chunks_exact(self.row_len()).zip(self.beta);
         let code = |w: f32, beta: f32| (w / beta).round_ties_even().clamp(lo, hi) as i8;
@@ -118,6 +135,9 @@ impl Rows<'_> {
 
     /// The gradients, from that of `x_q`.
     pub(crate) fn gradient(&self, g: &[f32]) -> Gradient {
+        if self.is_binary() {
+            return self.binary_gradient(g);
+        }
         let (lo, hi) = ends(self.n, true);
         let len = self.row_len();
         let scaling = scaling(len, self.n, true);
@@ -148,6 +168,25 @@ impl Rows<'_> {
         all.n = growth(self.n, true) * ends;
         all
     }
+
+    fn binary_gradient(&self, g: &[f32]) -> Gradient {
+        let len = self.row_len();
+        let scaling = scaling(len, self.n, true);
+        let rows = self.weight.chunks_exact(len).zip(g.chunks_exact(len));
+        let signs =
+            |row: &[f32], g: &[f32]| -> f32 { row.iter().zip(g).map(|(w, g)| g * sign(*w)).sum() };
+        Gradient {
+            weight: g.to_vec(),
+            alpha: rows.map(|(row, g)| scaling * signs(row, g)).collect(),
+            beta: vec![0.0; self.beta.len()],
+            n: 0.0,
+        }
+    }
+}
+
+/// The code of one bit.
+fn sign(w: f32) -> f32 {
+    if w < 0.0 { -1.0 } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -171,6 +210,25 @@ mod tests {
         close(&found.alpha, &[0.5164]);
         close(&found.beta, &[-0.4648]);
         close(&[found.n], &[2.49533]);
+    }
+
+    #[test]
+    fn weights_of_one_bit_are_signs() {
+        let rows = Rows {
+            weight: &[-3.0, -0.1, 0.0, 0.7],
+            alpha: &[0.5],
+            beta: &[0.5],
+            n: 1.0,
+        };
+        assert_eq!(rows.codes(), [-1, -1, 1, 1]);
+        let mut rounded = [0.0; 4];
+        rows.round(&mut rounded);
+        assert_eq!(rounded, [-0.5, -0.5, 0.5, 0.5]);
+        let found = rows.gradient(&[1.0, 2.0, 3.0, -1.0]);
+        assert_eq!(found.weight, [1.0, 2.0, 3.0, -1.0]);
+        // (-1 - 2 + 3 - 1) / sqrt(4)
+        assert_eq!((found.alpha[0], found.beta[0], found.n), (-0.5, 0.0, 0.0));
+        assert_eq!(first_step(0.3, 1.0, true), 0.3);
     }
 
     #[test]

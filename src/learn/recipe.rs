@@ -1,11 +1,15 @@
 //! What training is told: the method, how long, how fast, what moves. A text in TOML, every key
 //! with a default.
 
+mod exits;
+
 use exbit_kernels::Bits;
 use serde::{Deserialize, Serialize};
 
+pub use exits::{Exits, Head, Position};
+
 use super::optimizer::{Optimizer, Schedule};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Pin, Result};
 
 /// How weights and activations are rounded while they learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,66 +21,6 @@ pub enum Method {
     Lsq,
     /// PDQ: scale, step and bits learned (McQueen, Saxena and Roy 2023).
     Mcqueen,
-}
-
-/// What stands between a block and the classes of an exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Head {
-    /// 3x3 convolution, BatchNorm, ReLU, mean over positions, Linear: McQueen's head, but for its
-    /// learned mixture of mean and maximum, of which we keep the mean.
-    Conv,
-    /// The same with stride 2: a quarter of the work.
-    Strided,
-    /// Mean over positions, Linear.
-    Pool,
-    /// As many 3x3 convolutions of stride 2 as the network itself still has halvings of its sides
-    /// to go, at least one, each of these to twice the channels, with BatchNorm and ReLU; mean,
-    /// Linear. What an early exit lacks is a wide view and many channels; this is the shortest way
-    /// there (our own).
-    Tower,
-}
-
-/// Where an exit stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Position {
-    /// Behind the cut of the network nearest to this share of its MACs, from 0 to 1.
-    Share(f64),
-    /// Behind the node of this name.
-    Name(String),
-}
-
-/// Which exits a network has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Exits {
-    /// So many, at places of our choice: evenly apart from 0.4 to 0.8 of the MACs, a lone one at
-    /// 0.6. Earlier ones are seldom sure, later ones save little (our own rule).
-    Count(usize),
-    /// At these places.
-    At(Vec<Position>),
-}
-
-impl Default for Exits {
-    /// None.
-    fn default() -> Self {
-        Self::At(Vec::new())
-    }
-}
-
-impl Exits {
-    /// Where they stand.
-    pub fn positions(&self) -> Vec<Position> {
-        match self {
-            Self::Count(1) => vec![Position::Share(0.6)],
-            Self::Count(n) => {
-                let share = |i: usize| Position::Share(0.4 + 0.4 * i as f64 / (n - 1) as f64);
-                (0..*n).map(share).collect()
-            }
-            Self::At(positions) => positions.clone(),
-        }
-    }
 }
 
 /// Epochs of each phase.
@@ -133,6 +77,9 @@ pub struct Recipe {
     pub method: Method,
     /// Bits of weights and activations at the start (of the first and the last layer always 8).
     pub bits: u8,
+    /// Layers that have other bits, as [`Pin`] writes them: `layer3.*=w1a2`. The first and the last
+    /// keep their eight. Of the method `lsq`; weights may have one bit.
+    pub keep: Vec<String>,
     /// How many exits are attached, or where.
     pub exits: Exits,
     /// What an exit consists of.
@@ -179,6 +126,7 @@ impl Default for Recipe {
         Self {
             method: Method::Mcqueen,
             bits: 8,
+            keep: Vec::new(),
             exits: Exits::default(),
             head: Head::Conv,
             mask: true,
@@ -306,6 +254,15 @@ impl Recipe {
         if !(2..=8).contains(&self.bits) {
             return wrong("bits", "expected 2 to 8");
         }
+        if self.pins()?.iter().any(|pin| pin.input == Bits::new(1)) {
+            return wrong(
+                "keep",
+                "expected a2 to a8: activations of one bit do not learn",
+            );
+        }
+        if !self.keep.is_empty() && self.method != Method::Lsq {
+            return wrong("keep", "only the method lsq is given its bits");
+        }
         if self.searches() && self.epochs.settle == 0 {
             let message = "a search needs epochs.settle: bits are whole only there";
             return wrong("epochs", message);
@@ -373,6 +330,11 @@ impl Recipe {
             ],
         };
         all.into_iter().filter(|(_, epochs)| *epochs > 0).collect()
+    }
+
+    /// The layers that have other bits.
+    pub(crate) fn pins(&self) -> Result<Vec<Pin>> {
+        self.keep.iter().map(|text| text.parse()).collect()
     }
 
     /// The bits at the start.

@@ -103,7 +103,7 @@ impl Run {
         set_input(&mut graph, input);
         let first = images.batch(&images.some(recipe.batch), None);
         let magnitudes = magnitudes(&base, &graph, &first.x, recipe.batch);
-        let parameters = Parameters::new(&graph, recipe.method, recipe.first_bits(), &magnitudes);
+        let parameters = Parameters::begin(&graph, recipe, &magnitudes)?;
         if recipe.searches() {
             penalty::check_target(&graph, &parameters, recipe.target_bops)?;
         }

@@ -31,16 +31,26 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
         scale: SCALE,
         zero: 120,
     };
+    let mut kept = 0;
     for model in networks::all() {
         let model = without_softmax(&model).unwrap();
-        for (method, bits) in [(Method::Lsq, 8), (Method::Mcqueen, 4)] {
+        let ways = [
+            (Method::Lsq, 8, None),
+            (Method::Lsq, 4, Some("*=w1")),
+            (Method::Mcqueen, 4, None),
+        ];
+        for (method, bits, keep) in ways {
             let pixels = networks::pixels(&model, IMAGES, 5);
             let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
             let mut graph = Graph::new(&model, true).unwrap();
             set_input(&mut graph, input);
             let means = magnitudes(&model, &graph, &x, IMAGES);
             let bits = Bits::new(bits).unwrap();
-            let parameters = Parameters::new(&graph, method, bits, &means);
+            let mut parameters = Parameters::new(&graph, method, bits, &means);
+            // Some have no layer but a first and a last one.
+            if let Some(Ok(pin)) = keep.map(str::parse) {
+                kept += usize::from(parameters.keep(&graph, &[pin]).is_ok());
+            }
             parameters.put(&mut graph);
             let (network, quantized) = finish(&model, &graph, &parameters, input).unwrap();
 
@@ -71,6 +81,7 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
             );
         }
     }
+    assert!(kept > 1, "{kept} networks with weights of one bit");
 }
 
 /// A run keeps its numbers by name.

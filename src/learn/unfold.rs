@@ -9,8 +9,9 @@
 //! Where no normalisation follows, alpha is the scale. What a normalisation had seen is not in a
 //! Program: [`center`] measures it on a batch, and gamma and beta follow so that the network stays
 //! what it is. So training goes on from the answers of the Program, not from the unrounded weights
-//! that led to them: each begins in the middle of its code. A Program that no run wrote may have
-//! what training has not (offsets of activations, negative scales): it is refused.
+//! that led to them: each begins in the middle of its code, but a zero leans to the side of the
+//! float network's weight, which is all that fewer bits can know of it. A Program that no run wrote
+//! may have what training has not (offsets of activations, negative scales): it is refused.
 
 use exbit_engine::Program;
 use exbit_grad::{Mode, forward, moments};
@@ -103,7 +104,11 @@ fn unfold_layer(
         // A channel of zeros has any.
         let alpha = if alpha.is_normal() { alpha } else { 1.0 };
         let unit = if norms.is_empty() { scale } else { alpha };
-        values.extend(codes.iter().map(|&q| f32::from(q) * unit));
+        let leaning = |(&q, &w): (&i8, &f32)| match q {
+            0 => (0.25 * unit).copysign(w),
+            q => f32::from(q) * unit,
+        };
+        values.extend(codes.iter().zip(float.row(c)).map(leaning));
         scales.push(scale / alpha);
         alphas.push(alpha);
     }

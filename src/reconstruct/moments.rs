@@ -108,9 +108,13 @@ impl Moments {
     }
 }
 
+/// Strips that a sum of products is cut into: so many, that its last bits do not depend on the
+/// number of threads.
+const STRIPS: usize = 2;
+
 /// `sum += a b'`, both `depth` x `n`; strips of rows over threads.
 fn add_product(sum: &mut [f64], depth: usize, a: &[f32], b: &[f32], n: usize) {
-    let strip = depth.div_ceil(rayon::current_num_threads()).max(64);
+    let strip = depth.div_ceil(STRIPS).max(64);
     sum.par_chunks_mut(strip * depth)
         .zip(a.par_chunks(strip * n))
         .for_each(|(sum, a)| {

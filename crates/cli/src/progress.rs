@@ -68,6 +68,11 @@ impl Progress {
         terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0))
     }
 
+    /// Whether nobody hears of it.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.to == Target::Nobody
+    }
+
     /// A remark that stays, above the bar.
     pub(crate) fn note(&self, text: &str) {
         let lines: Vec<String> = text.lines().map(printable).collect();

@@ -87,6 +87,9 @@ fn bad_recipes_are_told() {
     let net = folder.at("net.exbit");
     let cases = [
         ("bits = 1", "recipe: bits: expected 2 to 8"),
+        ("keep = [\"*=w1\"]", "recipe: keep: only the method lsq"),
+        ("keep = [\"*=a1\"]", "recipe: keep: expected a2 to a8"),
+        ("keep = [\"conv=w9\"]", "keep conv=w9: expected LAYERS=BITS"),
         ("rate = -1.0", "recipe: rate"),
         ("momentum = 1.0", "recipe: momentum"),
         ("epoch = 3", "unknown field `epoch`"),

@@ -23,6 +23,7 @@ A recipe is a TOML file. What it leaves out is as here, but that a key marked *
 is not there unless it is given; mcqueen needs target_bops, unless it has no
 epochs of search:
   bits = 8                 # at the start; the first and last layer stay at 8
+  keep = ['layer3*=w1a2']  # * lsq: layers of other bits, weights from 1
   target_bops = 0.381e9    # * what the search aims at, heads of exits included
   penalty = 0.7            # of |BOPs / target - 1|
   exits = 2                # * so many, or [0.45, 0.7] of the MACs, or names
@@ -50,8 +51,8 @@ NET.exbit is written after each epoch of the last phase, in which bits are
 whole.
 
 Out of reach (exit status 3) is a target_bops that two bits everywhere are
-above, or a mean_bops that leaving early cannot keep; then the nearest is
-written."))]
+above, and nothing is begun; or a mean_bops that leaving early cannot keep, and
+the nearest is written."))]
 pub(crate) struct Train {
     /// The float network
     #[arg(value_name = "MODEL.onnx", value_hint = ValueHint::FilePath)]

@@ -189,7 +189,8 @@ fn text(json: &Json) -> String {
             top5,
             mean_cross_entropy,
         } = float;
-        let other = format!("{top1:.2} %, {top5:.2} %, {mean_cross_entropy:.4}");
+        let other =
+            format!("top-1 {top1:.2} %, top-5 {top5:.2} %, cross-entropy {mean_cross_entropy:.4}");
         lines.push(line("the same in floats", other));
         lines.push(line("agreement with float", format!("{agreement:.2} %")));
     }
@@ -222,7 +223,7 @@ fn text(json: &Json) -> String {
     lines.extend([
         line(
             "latency of one image",
-            format!("{:.3} ms", json.latency_ms_p50),
+            format!("{:.3} ms (median)", json.latency_ms_p50),
         ),
         line(
             "speed",

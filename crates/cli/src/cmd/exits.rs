@@ -34,6 +34,9 @@ pub(crate) fn run(args: &Exits, progress: &Progress) -> Result<Answer, Failure> 
     let read: Vec<&Path> = read.chain(args.preprocessing.file()).collect();
     output::check_places(&[args.output.as_deref(), args.report.as_deref()], &read)?;
     output::check_places(&[args.report.as_deref()], &[&args.network])?;
+    if let Some(path) = &args.output {
+        output::check_program_name(path)?;
+    }
     let file = network::open(&args.network)?;
     let asked = args.preprocessing.preprocess.as_deref();
     let preprocess = images::preprocess(&file, asked, progress)?;

@@ -121,7 +121,10 @@ fn check_places(args: &Quantize, progress: &Progress) -> Result<(), Failure> {
     // These are read, and written anew.
     let tables = [&args.latency_table, &args.calibrating.sensitivity_table].map(|p| p.as_deref());
     let written = [&written[..], &tables].concat();
-    output::check_places(&written, &read.collect::<Vec<_>>())
+    output::check_places(&written, &read.collect::<Vec<_>>())?;
+    args.output
+        .as_deref()
+        .map_or(Ok(()), output::check_program_name)
 }
 
 fn read_plan(path: &Path, model: &Model, progress: &Progress) -> Result<Plan, Failure> {

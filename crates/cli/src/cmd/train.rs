@@ -91,6 +91,9 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
     let saved = run_file(&args.output);
     let written = [Some(args.output.as_path()), args.report.as_deref()];
     output::check_places(&[&written[..], &[Some(&saved)]].concat(), &inputs(args))?;
+    if recipe.method != Method::Float {
+        output::check_program_name(&args.output)?;
+    }
     // A run may go on from itself.
     let from: Vec<&Path> = args.from.iter().map(PathBuf::as_path).collect();
     output::check_places(&written, &from)?;
@@ -127,7 +130,7 @@ pub(crate) fn run(args: &Train, progress: &Progress) -> Result<Answer, Failure> 
         epochs: run.records(),
         exits: left.as_ref().map(Exits::new),
     };
-    let answer = Answer::new(&json, text(&json))?;
+    let answer = Answer::new(&json, text(&json, progress))?;
     Ok(match (stopped, left) {
         (true, _) => answer.interrupted(),
         (false, Some(left)) if !left.met => answer.infeasible(),
@@ -348,8 +351,10 @@ fn write(run: &Run, job: &Job) -> Result<Option<Calibration>, Failure> {
     Ok(left)
 }
 
-fn text(json: &Json) -> String {
-    let mut lines: Vec<String> = json.epochs.iter().map(epoch_line).collect();
+fn text(json: &Json, progress: &Progress) -> String {
+    // Who has heard of each epoch need not read of it again.
+    let epochs = json.epochs.iter().filter(|_| progress.is_silent());
+    let mut lines: Vec<String> = epochs.map(epoch_line).collect();
     if let Some(exits) = &json.exits {
         lines.push(format!(
             "leaving by {}: {:.2} % of held-out images right ({:.2} to the end), {} on average",

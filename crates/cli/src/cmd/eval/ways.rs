@@ -40,7 +40,7 @@ pub(super) fn lines(json: &Json) -> Vec<String> {
         line(
             "beside the end",
             format!(
-                "{:.3} ms for {:.3} ms an image alone ({:.2}x), {:.0} for {:.0} images/s",
+                "mean {:.3} ms for {:.3} ms an image ({:.2}x), {:.0} for {:.0} images/s",
                 beside.latency_ms_mean,
                 beside.latency_ms_mean_full,
                 beside.latency_ratio,

@@ -6,8 +6,9 @@ use exbit::cost::{bops_to_exits, expected, work_to_exits};
 use exbit::exits::{Calibration, HeldOut, Outcome};
 use exbit::report::{Tradeoff, TradeoffPoint};
 use exbit_engine::{Policy, Program, Session};
+use exbit_model::data::Split;
 
-use super::Images;
+use super::{Images, held_out};
 use crate::exit::Failure;
 use crate::network::{self, Network};
 use crate::progress::Progress;
@@ -93,6 +94,11 @@ pub(super) fn beside(
     if shape(&session) != shape(like) {
         let message = format!("{place}: reads other images or knows other classes");
         return Err(Failure::bad_input(message));
+    }
+    if images.set.part() != Some(Split::Test) && held_out(&program, images.set.len()).is_none() {
+        progress.note(&format!(
+            "{place}: may have learned from these images, and then is right on them too often"
+        ));
     }
     let held = images.held_out(program.exits.len(), &mut session, progress)?;
     let costs = |policy: &Policy| bops_to_exits(&program, policy);
