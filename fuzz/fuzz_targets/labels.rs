@@ -19,7 +19,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     fs::write(FOLDER.join("labels.txt"), bytes).expect("the file under test");
-    let Ok(set) = DataSet::open(&FOLDER, Split::Test) else {
+    let Ok(set) = DataSet::open(&*FOLDER, Split::Test) else {
         return;
     };
     assert!(!set.is_empty());
