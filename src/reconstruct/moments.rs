@@ -222,3 +222,27 @@ impl Taps {
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A test may panic.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_do_not_depend_on_the_number_of_threads() {
+        for (depth, n) in [(65, 16), (65, 4001), (289, 4096)] {
+            let entry = |i: usize| ((i * 7919) % 1009) as f32 / 317.0 - 1.5;
+            let a: Vec<f32> = (0..depth * n).map(entry).collect();
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let mut sum = vec![0.0; depth * depth];
+                pool.build()
+                    .unwrap()
+                    .install(|| add_product(&mut sum, depth, &a, &a, n));
+                sum
+            };
+            let alone = with(1);
+            assert!(alone == with(2), "{depth} {n}");
+        }
+    }
+}
