@@ -126,7 +126,7 @@ fn weight(
             return Err(Error::new(ErrorKind::Mismatch, place, message));
         }
         // A channel that is nothing: codes of one bit know no zero.
-        scale.push(match (own == 0.0, rows.n < pdq::LEAST) {
+        scale.push(match (own == 0.0, pdq::is_binary(rows.n)) {
             (false, _) => own,
             (true, false) => {
                 codes[c * len..(c + 1) * len].fill(0);

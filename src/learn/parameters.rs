@@ -221,11 +221,10 @@ impl Parameters {
             }
             for l in found {
                 if let Some(bits) = pin.weights {
-                    let (at, n) = (self.layers[l], f32::from(bits.get()));
-                    let steps = first_steps(&self.all[at].value, self.all[at + 1].value.len(), n);
-                    self.all[at + 1].value.clone_from(&steps);
-                    self.all[at + 2].value = steps;
-                    (self.all[at + 3].value[0], self.all[at + 3].least) = (n, n.min(pdq::LEAST));
+                    let own = &mut self.all[self.layers[l] + 3];
+                    let n = f32::from(bits.get());
+                    (own.value[0], own.least) = (n, n.min(pdq::LEAST));
+                    self.begin_steps(l);
                 }
                 if let Some(bits) = pin.input {
                     self.set_site_bits(graph, graph.layers[l].site, f32::from(bits.get()));
@@ -233,6 +232,14 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+
+    /// Gives layer `l`'s quantizer LSQ's first steps for its weight and its bits.
+    fn begin_steps(&mut self, l: usize) {
+        let (at, rows) = (self.layers[l], self.layer(l));
+        let steps = first_steps(rows.weight, rows.alpha.len(), rows.n);
+        self.all[at + 1].value.clone_from(&steps);
+        self.all[at + 2].value = steps;
     }
 
     /// Gives layer `l`'s weight `n` bits.

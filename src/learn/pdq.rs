@@ -34,6 +34,11 @@ use std::f32::consts::LN_2;
 pub(crate) const LEAST: f32 = 2.0;
 pub(crate) const MOST: f32 = 8.0;
 
+/// Whether codes of `n` bits are -1 and +1.
+pub(crate) fn is_binary(n: f32) -> bool {
+    n < LEAST
+}
+
 /// `Qn` and `Qp`.
 pub(crate) fn ends(n: f32, signed: bool) -> (f32, f32) {
     let n = n.clamp(LEAST, MOST);
@@ -58,7 +63,7 @@ pub(crate) fn scaling(entries: usize, n: f32, signed: bool) -> f32 {
 
 /// LSQ's first step: `2 mean|x| / sqrt(Qp)`, of one bit `mean|x|`; 1 where all is zero.
 pub(crate) fn first_step(mean_magnitude: f32, n: f32, signed: bool) -> f32 {
-    let step = match n < LEAST {
+    let step = match is_binary(n) {
         true => mean_magnitude,
         false => 2.0 * mean_magnitude / ends(n, signed).1.sqrt(),
     };
@@ -101,17 +106,13 @@ impl Rows<'_> {
         self.weight.len() / self.alpha.len().max(1)
     }
 
-    fn is_binary(&self) -> bool {
-        self.n < LEAST
-    }
-
     /// Writes `x_q`.
     pub(crate) fn round(&self, out: &mut [f32]) {
         let (lo, hi) = ends(self.n, true);
         let len = self.row_len();
         let rows = self.weight.chunks_exact(len).zip(out.chunks_exact_mut(len));
         for ((row, out), (&alpha, &beta)) in rows.zip(self.alpha.iter().zip(self.beta)) {
-            if self.is_binary() {
+            if is_binary(self.n) {
                 row.iter().zip(out).for_each(|(w, q)| *q = alpha * sign(*w));
                 continue;
             }
@@ -123,7 +124,7 @@ impl Rows<'_> {
 
     /// The codes.
     pub(crate) fn codes(&self) -> Vec<i8> {
-        if self.is_binary() {
+        if is_binary(self.n) {
             return self.weight.iter().map(|&w| sign(w) as i8).collect();
         }
         let (lo, hi) = ends(self.n, true);
@@ -135,7 +136,7 @@ impl Rows<'_> {
 
     /// The gradients, from that of `x_q`.
     pub(crate) fn gradient(&self, g: &[f32]) -> Gradient {
-        if self.is_binary() {
+        if is_binary(self.n) {
             return self.binary_gradient(g);
         }
         let (lo, hi) = ends(self.n, true);

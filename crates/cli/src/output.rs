@@ -102,16 +102,12 @@ pub(crate) fn check_places(outputs: &[Option<&Path>], inputs: &[&Path]) -> Resul
 /// Whether a Program may have this name: under one of ONNX it would pass for the float network, and
 /// may replace it.
 pub(crate) fn check_program_name(path: &Path) -> Result<(), Failure> {
-    let is_onnx = path
-        .extension()
-        .is_some_and(|ext| ext.eq_ignore_ascii_case("onnx"));
-    match is_onnx {
-        true => {
-            let message = "a Program is no ONNX file; name it as NET.exbit";
-            Err(Failure::bad_input(format!("{}: {message}", path.display())))
-        }
-        false => Ok(()),
+    let extension = path.extension();
+    if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("onnx")) {
+        let message = "a Program is no ONNX file; name it as NET.exbit";
+        return Err(Failure::bad_input(format!("{}: {message}", path.display())));
     }
+    Ok(())
 }
 
 fn check_place(path: &Path) -> Result<(), Failure> {

@@ -245,6 +245,11 @@ fn places_that_cannot_be_written_are_told_before_the_work() {
         &command(&model, &data, &recipe, &nowhere),
         "lies in a folder that is not there",
     );
+    let float = folder.at("other.ONNX");
+    bad(
+        &command(&model, &data, &recipe, &float),
+        "a Program is no ONNX file",
+    );
     let net = folder.at("net.exbit");
     let args = [
         &command(&model, &data, &recipe, &net)[..],

@@ -1,14 +1,15 @@
 //! Every op against its definition in `f64`: values directly, gradients by central differences.
 
+mod convolutions;
 mod definition;
 mod draw;
 
+use convolutions::{convolution, narrow, window};
 use definition::{Parameters, parameters, values};
 use draw::Draw;
 use exbit_grad::{Mode, NodeGradient, Wanted, backward, forward};
 use exbit_model::{
-    Activation, Affine, BatchNorm, Conv, Linear, Model, NodeId, Op, Pad, Pool, Tensor, ValueId,
-    Window,
+    Activation, Affine, BatchNorm, Linear, Model, NodeId, Op, Pad, Pool, Tensor, ValueId, Window,
 };
 
 /// Images of a test batch: more than one tile's worth is tested in `walk.rs`.
@@ -110,112 +111,13 @@ fn check(name: &str, model: &Model, mode: Mode) {
     }
 }
 
-fn window(
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    pads: [usize; 4],
-) -> Window {
-    Window {
-        kernel,
-        stride,
-        dilation,
-        pads,
-    }
-}
-
 #[test]
 fn convolutions() {
-    let square = Window::square;
-    // Input shape, output channels, groups, bias, window.
-    let cases: &[([usize; 3], usize, usize, bool, Window)] = &[
-        ([3, 6, 5], 4, 1, true, square(3, 1, 1)),
-        ([2, 7, 7], 3, 1, false, square(3, 2, 1)),
-        ([2, 8, 6], 3, 1, false, square(3, 2, 0)),
-        ([5, 4, 3], 7, 1, true, square(1, 1, 0)),
-        ([5, 4, 4], 7, 1, true, square(1, 1, 0)),
-        ([9, 8, 4], 17, 1, false, square(1, 1, 0)),
-        ([4, 5, 5], 3, 1, false, square(1, 2, 0)),
-        ([2, 4, 4], 2, 1, false, square(1, 1, 1)),
-        (
-            [2, 9, 8],
-            2,
-            1,
-            true,
-            window([3, 3], [1, 1], [2, 2], [2, 2, 2, 2]),
-        ),
-        (
-            [1, 8, 9],
-            2,
-            1,
-            false,
-            window([3, 2], [2, 1], [1, 3], [0, 1, 1, 2]),
-        ),
-        (
-            [2, 5, 6],
-            2,
-            1,
-            false,
-            window([5, 4], [3, 2], [1, 1], [2, 0, 1, 3]),
-        ),
-        (
-            [1, 3, 3],
-            1,
-            1,
-            false,
-            window([2, 2], [1, 1], [1, 1], [3, 0, 0, 4]),
-        ),
-        ([4, 5, 4], 6, 2, true, square(3, 1, 1)),
-        ([6, 5, 5], 3, 3, false, square(3, 2, 1)),
-        ([4, 6, 5], 4, 4, true, square(3, 1, 1)),
-        ([3, 7, 8], 3, 3, false, square(3, 2, 1)),
-        ([2, 8, 8], 2, 2, true, square(5, 1, 2)),
-        (
-            [2, 9, 7],
-            2,
-            2,
-            false,
-            window([3, 3], [2, 2], [1, 1], [0, 0, 1, 1]),
-        ),
-        (
-            [2, 9, 7],
-            2,
-            2,
-            false,
-            window([3, 3], [1, 1], [2, 1], [2, 1, 2, 0]),
-        ),
-        ([2, 5, 5], 4, 2, true, square(3, 1, 1)),
-        ([17, 2, 2], 9, 1, false, square(3, 1, 1)),
-        (
-            [1, 1, 40],
-            1,
-            1,
-            true,
-            window([1, 3], [1, 1], [1, 1], [0, 1, 0, 1]),
-        ),
-        (
-            [1, 40, 1],
-            1,
-            1,
-            false,
-            window([3, 1], [2, 1], [1, 1], [1, 0, 0, 0]),
-        ),
-    ];
-    for (case, &(shape, out, groups, has_bias, window)) in cases.iter().enumerate() {
-        let mut draw = Draw(case as u64 + 100);
-        let [kh, kw] = window.kernel;
-        let weight = vec![out, shape[0] / groups, kh, kw];
-        let data = draw.floats(weight.iter().product(), 1.0);
-        let weight = Tensor::new(weight, data).unwrap();
-        let bias = has_bias.then(|| draw.floats(out, 1.0));
-        let op = Op::Conv(Conv {
-            weight,
-            bias,
-            window,
-            groups,
-        });
-        let model = alone(op, &shape);
-        check(&format!("convolution {case}"), &model, Mode::Eval);
+    for (i, case) in narrow().iter().enumerate() {
+        let mut draw = Draw(i as u64 + 100);
+        let op = convolution(case, |n| draw.floats(n, 1.0));
+        let model = alone(op, &case.0);
+        check(&format!("convolution {i}"), &model, Mode::Eval);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What another run learned, taken over by name.
 
-use super::{Parameters, first_steps};
+use super::Parameters;
 use crate::learn::graph::{Graph, Role};
 use crate::learn::recipe::Method;
 
@@ -31,13 +31,7 @@ impl Parameters {
             if self.adopt_quantizer(at + 1, frozen, true, &find) {
                 found += 3;
             } else {
-                let steps = first_steps(
-                    &self.all[at].value,
-                    self.layer(l).alpha.len(),
-                    self.layer(l).n,
-                );
-                self.all[at + 1].value.clone_from(&steps);
-                self.all[at + 2].value = steps;
+                self.begin_steps(l);
             }
         }
         for s in 0..self.sites.len() {

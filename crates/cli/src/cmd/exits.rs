@@ -101,23 +101,22 @@ fn chosen(
     progress: &Progress,
 ) -> Result<Vec<usize>, Failure> {
     let asked = args.split.is_some() || args.skip.is_some();
-    let learned = matches!(set.part(), Some(Split::Train) | None);
-    let all = match held_out(program, set.len()).filter(|_| learned) {
-        Some(n) if !asked => {
+    let as_asked = || (args.skip.unwrap_or(0)..set.len()).collect();
+    let all: Vec<usize> = match held_out(program, set.len()).filter(|_| is_learned_from(set)) {
+        Some(n) if asked => {
+            progress.note(&format!(
+                "training saw these images: exits are right on them too often; without --split \
+                 and --skip the {n} that it kept apart are taken"
+            ));
+            as_asked()
+        }
+        Some(n) => {
             progress.note(&format!(
                 "chosen on the {n} images that training kept apart"
             ));
             kept_apart(set.len(), n)
         }
-        seen => {
-            if let Some(n) = seen {
-                progress.note(&format!(
-                    "training saw these images: exits are right on them too often; without \
-                     --split and --skip the {n} that it kept apart are taken"
-                ));
-            }
-            (args.skip.unwrap_or(0)..set.len()).collect()
-        }
+        None => as_asked(),
     };
     if all.is_empty() {
         let skip = args.skip.unwrap_or(0);
@@ -128,6 +127,11 @@ fn chosen(
     // Evenly: a set may be sorted by class.
     let some = spread(all.len(), limit, 0).into_iter();
     Ok(some.map(|i| all[i]).collect())
+}
+
+/// Whether these are images such as training reads.
+fn is_learned_from(set: &DataSet) -> bool {
+    matches!(set.part(), Some(Split::Train) | None)
 }
 
 /// How many of `images` the training of `program` kept apart, if `exbit train` made it from so

@@ -6,9 +6,8 @@ use exbit::cost::{bops_to_exits, expected, work_to_exits};
 use exbit::exits::{Calibration, HeldOut, Outcome};
 use exbit::report::{Tradeoff, TradeoffPoint};
 use exbit_engine::{Policy, Program, Session};
-use exbit_model::data::Split;
 
-use super::{Images, held_out};
+use super::{Images, held_out, is_learned_from};
 use crate::exit::Failure;
 use crate::network::{self, Network};
 use crate::progress::Progress;
@@ -95,7 +94,7 @@ pub(super) fn beside(
         let message = format!("{place}: reads other images or knows other classes");
         return Err(Failure::bad_input(message));
     }
-    if images.set.part() != Some(Split::Test) && held_out(&program, images.set.len()).is_none() {
+    if is_learned_from(images.set) && held_out(&program, images.set.len()).is_none() {
         progress.note(&format!(
             "{place}: may have learned from these images, and then is right on them too often"
         ));

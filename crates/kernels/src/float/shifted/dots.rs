@@ -32,11 +32,11 @@ pub fn dots(d: Rows<&mut [f32]>, y: Rows<&[f32]>, b: Shifts<'_>) {
 /// As [`dots`].
 pub fn dots_halves(bf16: Bf16, d: Rows<&mut [f32]>, y: Rows<&[Half]>, b: Shifts<'_, Half>) {
     let dots = Dots::new(d, y, b);
-    // SAFETY: `Dots::new` has checked its promises, `suit` those of tiles; the tokens prove that
-    // the CPU has the instructions.
+    // SAFETY: `Dots::new` has checked its promises, `suits_dots` those of tiles; the tokens prove
+    // that the CPU has the instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        match bf16.tiles().filter(|_| tiled::suit(&dots)) {
+        match bf16.tiles().filter(|_| tiled::suits_dots(&dots)) {
             Some(tiles) => tiled::dots(tiles, &dots),
             None => dots_bf16(dots),
         }

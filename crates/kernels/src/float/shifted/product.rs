@@ -30,11 +30,11 @@ pub fn product(c: Rows<&mut [f32]>, start: &[f32], a: Rows<&[f32]>, b: Shifts<'_
 /// As [`product`].
 pub fn product_pairs(bf16: Bf16, c: Rows<&mut [f32]>, a: Rows<&[Pair]>, b: Shifts<'_, Pair>) {
     let product = Product::new(c, &[], a, b);
-    // SAFETY: `Product::new` has checked its promises, `suits` those of tiles; the tokens prove
-    // that the CPU has the instructions.
+    // SAFETY: `Product::new` has checked its promises, `suits_product` those of tiles; the tokens
+    // prove that the CPU has the instructions.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        match bf16.tiles().filter(|_| tiled::suits(&product)) {
+        match bf16.tiles().filter(|_| tiled::suits_product(&product)) {
             Some(tiles) => tiled::product(tiles, &product),
             None => product_bf16(product),
         }

@@ -26,12 +26,12 @@ fn fills<T>(rows: usize, columns: usize, b: &Shifts<'_, T>) -> bool {
 }
 
 /// Whether a product is one for tiles; then it keeps the promises of [`product`].
-pub(super) fn suits(p: &Product<Pair>) -> bool {
+pub(super) fn suits_product(p: &Product<Pair>) -> bool {
     fills(p.c.count, 2 * p.b.planes, &p.b)
 }
 
 /// Whether dot products are for tiles; then they keep the promises of [`dots`].
-pub(super) fn suit(d: &Dots<Half>) -> bool {
+pub(super) fn suits_dots(d: &Dots<Half>) -> bool {
     fills(d.y.count, d.b.planes, &d.b)
 }
 
@@ -71,7 +71,7 @@ impl Parts {
 /// more: an infinity among them gives no number.
 ///
 /// # Safety
-/// The promises of `p`; [`suits`].
+/// The promises of `p`; [`suits_product`].
 pub(super) unsafe fn product(_: Tiles, p: &Product<Pair>) {
     let b = &p.b;
     let (rows, depth) = (Parts::new(p.c.count), Parts::new(b.planes));
@@ -134,7 +134,7 @@ unsafe fn weights(p: &Product<Pair>, [rows, depth]: [Parts; 2]) -> Vec<Pair> {
 /// As `super::dots_halves`.
 ///
 /// # Safety
-/// The promises of `d`; [`suit`].
+/// The promises of `d`; [`suits_dots`].
 pub(super) unsafe fn dots(_: Tiles, d: &Dots<Half>) {
     let b = &d.b;
     let (rows, planes) = (Parts::new(d.y.count), Parts::new(b.planes));
