@@ -17,20 +17,31 @@ use super::parameters::What;
 use super::penalty;
 use super::recipe::Method;
 use super::start::{Magnitude, magnitudes, set_input, without_softmax};
+use super::unfold::unfold;
 use crate::{Simulator, lower};
 
 const IMAGES: usize = 12;
 const SCALE: f32 = 1.0 / 60.0;
 const SHIFT: f32 = -2.0;
+const INPUT: Grid = Grid {
+    bits: Bits::EIGHT,
+    scale: SCALE,
+    zero: 120,
+};
+
+/// How pixels become what `model` reads.
+fn pixels_as_input(model: &exbit_model::Model) -> Input {
+    let channels = model.value(model.input()).shape[0];
+    Input {
+        scale: vec![SCALE; channels],
+        shift: vec![SHIFT; channels],
+        preprocess: String::new(),
+    }
+}
 
 /// Residual sums, inverted bottlenecks, concatenations, lone affine maps, a plain chain.
 #[test]
 fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
-    let input = Grid {
-        bits: Bits::EIGHT,
-        scale: SCALE,
-        zero: 120,
-    };
     let mut kept = 0;
     for model in networks::all() {
         let model = without_softmax(&model).unwrap();
@@ -43,7 +54,7 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
             let pixels = networks::pixels(&model, IMAGES, 5);
             let x = networks::preprocessed(&model, &pixels, SCALE, SHIFT);
             let mut graph = Graph::new(&model, true).unwrap();
-            set_input(&mut graph, input);
+            set_input(&mut graph, INPUT);
             let means = magnitudes(&model, &graph, &x, IMAGES);
             let bits = Bits::new(bits).unwrap();
             let mut parameters = Parameters::new(&graph, method, bits, &means);
@@ -52,15 +63,9 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
                 kept += usize::from(parameters.keep(&graph, &[pin]).is_ok());
             }
             parameters.put(&mut graph);
-            let (network, quantized) = finish(&model, &graph, &parameters, input).unwrap();
+            let (network, quantized) = finish(&model, &graph, &parameters, INPUT).unwrap();
 
-            let channels = model.value(model.input()).shape[0];
-            let pixel = Input {
-                scale: vec![SCALE; channels],
-                shift: vec![SHIFT; channels],
-                preprocess: String::new(),
-            };
-            let program = lower(&network, &quantized, pixel);
+            let program = lower(&network, &quantized, pixels_as_input(&model));
             let simulator = Simulator::new(&network, &quantized).unwrap();
             let codes = simulator.input_codes(&pixels, &program.input);
             let simulated = simulator.run(codes, IMAGES).output;
@@ -82,6 +87,39 @@ fn integers_answer_as_the_training_graph_does_on_networks_of_all_kinds() {
         }
     }
     assert!(kept > 1, "{kept} networks with weights of one bit");
+}
+
+/// What a code of zero was before it was rounded is not in a Program, but the float network has it.
+#[test]
+fn zeros_of_a_program_lean_to_the_side_of_the_float_weights() {
+    let mut zeros = 0;
+    for model in networks::all() {
+        let model = without_softmax(&model).unwrap();
+        let (mut graph, means) = begun(&model);
+        set_input(&mut graph, INPUT);
+        let bits = Bits::new(2).unwrap();
+        let parameters = Parameters::new(&graph, Method::Lsq, bits, &means);
+        parameters.put(&mut graph);
+        let (network, quantized) = finish(&model, &graph, &parameters, INPUT).unwrap();
+        let program = lower(&network, &quantized, pixels_as_input(&model));
+        let tensors = unfold(&model, &graph, &program).unwrap();
+        for node in model.nodes() {
+            let found = tensors.get(&format!("{}.weight", node.name));
+            let (Some(float), Some(found)) = (node.op.weight(), found) else {
+                continue;
+            };
+            let alpha = &tensors[&format!("{}.alpha", node.name)];
+            let rows = found.chunks_exact(float.row_len()).zip(alpha);
+            for (c, (row, alpha)) in rows.enumerate() {
+                for (&w, &own) in row.iter().zip(float.row(c)) {
+                    let is_zero = w.abs() < 0.5 * alpha;
+                    zeros += usize::from(is_zero);
+                    assert!(!is_zero || (w != 0.0 && w.signum() == own.signum()));
+                }
+            }
+        }
+    }
+    assert!(zeros > 100, "{zeros} codes of zero");
 }
 
 /// A run keeps its numbers by name.

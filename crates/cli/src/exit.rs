@@ -19,7 +19,7 @@ pub(crate) enum Status {
     BadInput = 2,
     /// A budget that no plan keeps; the nearest plan is the answer.
     Infeasible = 3,
-    /// Stopped by Ctrl-C before the end, as shells say it; what is done is kept.
+    /// Stopped by Ctrl-C or SIGTERM before the end, as shells say it; what is done is kept.
     Interrupted = 130,
 }
 

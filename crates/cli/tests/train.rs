@@ -4,7 +4,7 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::{Folder, bad, exbit, good, stderr};
@@ -135,6 +135,44 @@ fn command<'a>(model: &'a str, data: &'a str, recipe: &'a str, net: &'a str) -> 
     [&train[..], &of, &["--recipe", recipe, "-o", net]].concat()
 }
 
+/// The training of `args`, once it has written its first Program.
+fn begun(args: &[&str], net: &str) -> Child {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_exbit"))
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("exbit can be started");
+    // The Program comes with the end of an epoch, after the run.
+    while !Path::new(net).exists() {
+        assert_eq!(run.try_wait().expect("its state"), None, "it goes on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    run
+}
+
+/// The epochs of the run that is saved beside `net`.
+fn saved_epochs(net: &str) -> usize {
+    let bytes = std::fs::read(format!("{net}.run")).expect("the run");
+    let saved = exbit::learn::Saved::from_bytes(&bytes).expect("a run");
+    saved.records().len()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_terminated_run_saves_what_it_has() {
+    let folder = Folder::new("train-terminated");
+    let (model, data) = (folder.model(), folder.idx(24));
+    let recipe = folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 9999"));
+    let net = folder.at("net.exbit");
+    let mut run = begun(&command(&model, &data, &recipe, &net), &net);
+    let pid = run.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(sent.expect("kill can be run").success());
+    assert_eq!(run.wait().expect("its end").code(), Some(130));
+    assert!((1..9999).contains(&saved_epochs(&net)));
+}
+
 #[test]
 fn a_killed_run_ends_as_one_that_was_never_killed() {
     let folder = Folder::new("train-killed");
@@ -142,23 +180,10 @@ fn a_killed_run_ends_as_one_that_was_never_killed() {
     let recipe = folder.write("recipe.toml", RECIPE.replace("settle = 2", "settle = 150"));
     let (net, whole) = (folder.at("net.exbit"), folder.at("whole.exbit"));
     let args = command(&model, &data, &recipe, &net);
-    let mut run = Command::new(env!("CARGO_BIN_EXE_exbit"))
-        .args(&args)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("exbit can be started");
-    // The Program comes with the end of an epoch, after the run.
-    while !Path::new(&net).exists() {
-        assert_eq!(run.try_wait().expect("its state"), None, "it goes on");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut run = begun(&args, &net);
     run.kill().expect("it can be killed");
     run.wait().expect("its end");
-    let saved = std::fs::read(format!("{net}.run")).expect("the run");
-    assert!(
-        exbit::learn::Saved::from_bytes(&saved)
-            .is_ok_and(|s| (1..150).contains(&s.records().len()))
-    );
+    assert!((1..150).contains(&saved_epochs(&net)));
     let object = good(&args);
     assert_eq!(object["epochs"].as_array().map(Vec::len), Some(150));
     good(&command(&model, &data, &recipe, &whole));

@@ -45,8 +45,9 @@ epochs of search:
   seed = 1
 
 Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute,
-after each epoch and when interrupted. The same command goes on from it, also
-with other epochs, and does not read --from again; delete it to begin anew.
+after each epoch and when interrupted (Ctrl-C, SIGTERM). The same command goes on
+from it, also with other epochs, and does not read --from again; delete it to
+begin anew.
 NET.exbit is written after each epoch of the last phase, in which bits are
 whole.
 

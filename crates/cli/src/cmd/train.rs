@@ -3,6 +3,7 @@
 
 mod view;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,8 @@ use exbit_engine::Session;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, Split};
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::args::{self, Train};
 use crate::exit::Failure;
@@ -244,19 +247,23 @@ fn take_up(
     Ok(())
 }
 
+/// What tells that Ctrl-C was pressed, or that a scheduler ends the job (SIGTERM). A second signal ends
+/// the process as usual would. SIGHUP stays as it is: `nohup` has it ignored.
+fn stopped() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
 /// Trains until the end or an interruption; says whether there was one. What is done is on disk
 /// then.
 fn go_on(run: &mut Run, job: &Job, progress: &Progress) -> Result<bool, Failure> {
     let saved = job.saved;
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    // A second one ends the process as usual would.
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|e| Failure::unexpected(format!("interrupts cannot be heard: {e}")))?;
+    let stop =
+        stopped().map_err(|e| Failure::unexpected(format!("signals cannot be heard: {e}")))?;
     let mut last = Instant::now();
     while !run.is_done() {
         let (records, all) = (run.records().to_vec(), run.epochs());
