@@ -1,5 +1,5 @@
 # check: everything before a commit, the tests on each instruction set. fix: what tools can mend. test: as in the README.
-# real: every figure on real data, hours; needs ../shared (see lab/).
+# real: the figures of lab/records/latest.csv on real data, hours; needs ../shared (see lab/).
 .PHONY: check fix test docs real suite-avxvnni suite-avx2 suite-scalar miri valgrind asan
 
 check:
@@ -40,3 +40,5 @@ docs:
 
 real:
 	cargo run --release -p exbit-lab -- --record lab/records/latest.csv --readme README.md import w8a8 compressed mixed further full equality cost memory
+	cargo run --release -p exbit-lab -- --record lab/records/latest.csv --network resnet20 trained
+	cargo run --release -p exbit-lab -- --record lab/records/latest.csv --network lite0 full-mixed

@@ -62,7 +62,7 @@ impl Record {
         let precise = if measured.abs() < 0.01 {
             format!("{measured:.2e}")
         } else {
-            format!("{measured:.3}")
+            format!("{measured:.4}")
         };
         println!("{network:<12} {figure:<58} {precise:>10} {unit:<8} {text:<10} {verdict}");
         // Some figures have commas in their names; none has a quote.

@@ -23,6 +23,7 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use exbit::Metric;
+use exbit::distill::Distillation;
 
 use crate::case::{Case, Name};
 use crate::figure::Record;
@@ -77,6 +78,8 @@ enum Check {
     Further,
     /// `--effort full`: W8A8 and 8x, and the time that it takes
     Full,
+    /// `--effort full`: mixed against uniform precision at mean 4 and 3 bits
+    FullMixed,
     /// Engine = simulation on every test image; ISAs and batches equal each other
     Equality,
     /// Time of sensitivity and allocation, memory against the number of images, sizes
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let cifar = unpack::cifar10(&arguments.shared, &arguments.unpacked)?;
     let mut record = Record::new(arguments.record.as_deref())?;
+    let full = Some(Distillation::default());
     let all = Name::value_variants();
     let names = if arguments.networks.is_empty() {
         all
@@ -127,9 +131,10 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
                 Check::Import => import::check(&case, &mut record)?,
                 Check::W8a8 => points::w8a8(&case, &mut record)?,
                 Check::Compressed => points::compressed(&case, &mut record)?,
-                Check::Mixed => points::mixed(&case, &mut record)?,
+                Check::Mixed => points::mixed(&case, &mut record, None)?,
                 Check::Further => points::further(&case, &mut record)?,
                 Check::Full => points::full(&case, &mut record)?,
+                Check::FullMixed => points::mixed(&case, &mut record, full)?,
                 Check::Equality => equality::check(&case, &mut record)?,
                 Check::Cost => cost::check(&case, &mut record)?,
                 Check::Memory => memory::check(&case, &mut record)?,

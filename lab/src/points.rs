@@ -200,26 +200,33 @@ pub(crate) fn full(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error
     point.measure(case, &float, record, Some(most)).map(drop)
 }
 
-pub(crate) fn mixed(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+/// Mixed against uniform precision; `distillation` is `--effort full`'s.
+pub(crate) fn mixed(
+    case: &Case,
+    record: &mut Record,
+    distillation: Option<Distillation>,
+) -> Result<(), Box<dyn Error>> {
     let float = Answers::float(case)?;
-    for (uniform, mixed, bits, budget) in [
-        ("uniform 4 bits", "mixed 4 bits", 4, "weights=4bits"),
-        ("uniform 3 bits", "mixed 3 bits", 3, "weights=3bits"),
-    ] {
+    let effort = distillation.map_or("", |_| ", effort full");
+    for (bits, budget) in [(4, "weights=4bits"), (3, "weights=3bits")] {
+        let text = format!("uniform {bits} bits{effort}");
         let point = Point {
-            text: uniform,
+            text: &text,
             weights: &[bits],
             budgets: &[],
+            distillation,
             ..Point::COMPRESSED
         };
         let uniform = point.measure(case, &float, record, None)?;
+        let text = format!("mixed {bits} bits{effort}");
         let point = Point {
-            text: mixed,
+            text: &text,
             budgets: &[budget],
+            distillation,
             ..Point::COMPRESSED
         };
         let mixed = point.measure(case, &float, record, None)?;
-        let what = format!("mixed above uniform, {bits} bits");
+        let what = format!("mixed above uniform, {bits} bits{effort}");
         record.add(
             case.name.text(),
             &what,

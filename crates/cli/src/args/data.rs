@@ -15,7 +15,8 @@ pub(crate) struct Data {
     ///
     /// CIFAR-10 binaries; IDX (MNIST, Fashion-MNIST); a folder of JPEG, PNG or WebP files with a
     /// sub-folder for each class, or with a labels.txt of "file class" lines. The kind is seen
-    /// from the content.
+    /// from the content. A folder whose sub-folders are train and test or val, each of one of these
+    /// kinds, has parts. IDX files may be packed by gzip.
     #[arg(long, value_name = "DATA", value_hint = ValueHint::AnyPath)]
     pub(crate) data: PathBuf,
     /// Which part of the data: train, test or val [default: test, or val where there is no test]
@@ -31,9 +32,10 @@ pub(crate) struct Preprocessing {
     /// How images become the network's input: imagenet, tf, cifar10, or a TOML file
     ///
     /// The file says, in this order: channels ("rgb", "bgr", "grey"), resize (the short side, or
-    /// [height, width]), crop, offset, scale, mean, std. Without this option it is MODEL.toml
-    /// beside the model, or the preset that the shape of the input suggests (3x32x32: cifar10,
-    /// 3x224x224: imagenet). A Program carries the one that it was made with.
+    /// [height, width]), filter ("bilinear", "bicubic"), crop, offset, scale, mean, std; only mean
+    /// and std must be there. Without this option it is MODEL.toml beside the model, or the preset
+    /// that the shape of the input suggests (3x32x32: cifar10, 3x224x224: imagenet). A Program
+    /// carries the one that it was made with.
     #[arg(long, value_name = "PRESET|FILE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) preprocess: Option<String>,
 }

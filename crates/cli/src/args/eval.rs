@@ -42,8 +42,8 @@ pub(crate) struct Eval {
     pub(crate) float: Option<PathBuf>,
     /// When images leave, instead of what the network carries
     ///
-    /// never, max-softmax=0.9, entropy=0.2 (of ln(classes)) or patience=2; one threshold for all
-    /// exits, or one for each with commas between.
+    /// never, max-softmax=0.9 or entropy=0.2 (of ln(classes)) with one threshold for all exits, or
+    /// one for each with commas between; or patience=2, one number for all.
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
     #[command(flatten)]

@@ -70,7 +70,7 @@ pub(crate) struct Exits {
     /// How an exit judges whether it is sure
     #[arg(long, value_name = "RULE", default_value = "max-softmax")]
     pub(crate) rule: ExitRule,
-    /// A threshold for each exit instead of one for all
+    /// A threshold for each exit instead of one for all (patience has one number in any case)
     #[arg(long)]
     pub(crate) per_exit: bool,
     /// Where the Program goes with its policy; it may be NET.exbit itself

@@ -38,7 +38,7 @@ use data::{at_least_one, batch, seconds};
 /// a small integer network, and run it.
 #[derive(Parser, Debug)]
 #[command(name = "exbit", version, max_term_width = 100)]
-#[command(after_long_help = EXIT_STATUS, arg_required_else_help = true)]
+#[command(after_long_help = manual(ENVIRONMENT), arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Print one JSON object on standard output
     #[arg(long, global = true, display_order = 900)]
@@ -82,6 +82,11 @@ pub(crate) enum Command {
 fn manual(examples: &str) -> String {
     format!("{examples}\n\n{EXIT_STATUS}")
 }
+
+const ENVIRONMENT: &str = "\
+Environment:
+  EXBIT_ISA  scalar, avx2, avxvnni or avx512vnni: run Programs on other
+             instructions than the fastest of this CPU; the answers are the same";
 
 const EXIT_STATUS: &str = "\
 Exit status:

@@ -103,7 +103,7 @@ pub(crate) struct Quantize {
     /// Give the layers that feed one residual sum the same bits
     #[arg(long)]
     pub(crate) tie_residuals: bool,
-    /// How hard to try: nearest, fast (seconds), blocks or full (minutes)
+    /// How hard to try: nearest, fast (a minute or two at most), blocks or full (minutes)
     #[arg(long, default_value = "fast")]
     pub(crate) effort: Effort,
     /// Where the times of a latency budget are kept; what the file lacks is measured and added

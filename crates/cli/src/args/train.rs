@@ -51,6 +51,9 @@ begin anew.
 NET.exbit is written after each epoch of the last phase, in which bits are
 whole.
 
+All training images are held in memory, as bytes of the network's size: 4 GiB at
+most, some 28 000 images of 224x224.
+
 Out of reach (exit status 3) is a target_bops that two bits everywhere are
 above, and nothing is begun; or a mean_bops that leaving early cannot keep, and
 the nearest is written."))]

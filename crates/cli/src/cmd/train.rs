@@ -247,8 +247,8 @@ fn take_up(
     Ok(())
 }
 
-/// What tells that Ctrl-C was pressed, or that a scheduler ends the job (SIGTERM). A second signal ends
-/// the process as usual would. SIGHUP stays as it is: `nohup` has it ignored.
+/// What tells that Ctrl-C was pressed, or that a scheduler ends the job (SIGTERM). A second signal
+/// ends the process as usual. SIGHUP stays as it is: `nohup` has it ignored.
 fn stopped() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
