@@ -45,14 +45,14 @@ epochs of search:
   seed = 1
 
 Beside NET.exbit lies NET.exbit.run, the run as it stands: saved every minute,
-after each epoch and when interrupted (Ctrl-C, SIGTERM). The same command goes on
-from it, also with other epochs, and does not read --from again; delete it to
-begin anew.
+after each epoch and when interrupted (Ctrl-C, SIGTERM). The same command goes
+on from it, also with other epochs, and does not read --from again; delete it
+to begin anew.
 NET.exbit is written after each epoch of the last phase, in which bits are
 whole.
 
-All training images are held in memory, as bytes of the network's size: 4 GiB at
-most, some 28 000 images of 224x224.
+All training images are held in memory, as bytes of the network's size: 4 GiB
+at most, some 28 000 images of 224x224.
 
 Out of reach (exit status 3) is a target_bops that two bits everywhere are
 above, and nothing is begun; or a mean_bops that leaving early cannot keep, and
