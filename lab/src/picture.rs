@@ -21,7 +21,7 @@ const BESIDE: &[&str] = &[
     "resnet20-long109",
     "resnet20-200x",
     "resnet20-22-exits",
-    "resnet20-w1a2",
+    "resnet20-w1a2-exit",
     "resnet20-lsq22",
     "resnet20-lsq33",
     "resnet20-lsq44",
