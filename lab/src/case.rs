@@ -23,11 +23,15 @@ const HELD_OUT: usize = 5000;
 pub(crate) struct Case {
     pub(crate) name: Name,
     pub(crate) model: Model,
+    /// Its file.
+    pub(crate) file: PathBuf,
     pub(crate) preprocess: Preprocess,
     /// The folder of models, images and references.
     pub(crate) shared: PathBuf,
     /// Images to calibrate on; none of them is scored.
     pub(crate) calibration: DataSet,
+    /// Their folder.
+    pub(crate) folder: PathBuf,
     /// Images to score, and which of them.
     pub(crate) test: DataSet,
     pub(crate) scored: Vec<usize>,
@@ -122,12 +126,15 @@ impl Case {
         } else {
             (0..test.len()).collect()
         };
+        let file = shared.join("models").join(file);
         Ok(Self {
             name,
-            model: Model::open(shared.join("models").join(file))?,
+            model: Model::open(&file)?,
+            file,
             preprocess: Preprocess::from_toml(preprocess)?,
             shared: shared.to_owned(),
             calibration,
+            folder: train,
             test,
             scored,
             reference: shared.join("reference"),

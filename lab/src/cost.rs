@@ -1,7 +1,6 @@
-//! What the main job takes: time, memory against the number of images, and the size of the file.
+//! What the main job takes in time, and the size of its file.
 
 use std::error::Error;
-use std::fs;
 
 use exbit::{Options, quantize};
 
@@ -17,76 +16,43 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
     };
     let mut options = Options::default();
     options.request.budgets.push("weights=8x".parse()?);
-    let mut peaks = Vec::new();
-    for images in [images / 4, images] {
-        let samples = case.samples(images);
-        reset_peak()?;
-        let done = quantize(
-            &case.model,
-            &samples,
-            case.input(),
-            None,
-            &options,
-            &mut |_| {},
-        )?;
-        peaks.push(peak_mib()?);
-        if peaks.len() < 2 {
-            continue;
-        }
-        let stages = ["sensitivity", "gains", "allocate"];
-        let seconds = |wanted: &[&str]| -> f64 {
-            let times = done.times.iter().filter(|t| wanted.contains(&t.0));
-            times.map(|t| t.1.as_secs_f64()).sum()
-        };
-        let what = format!("sensitivity + allocation, {images} images");
-        record.add(name, &what, (seconds(&stages), "s"), limit)?;
-        let all = done.times.iter().map(|t| t.1.as_secs_f64()).sum::<f64>();
-        record.add(
-            name,
-            &format!("the whole job, {images} images"),
-            (all, "s"),
-            Asked::Nothing,
-        )?;
-        let file = done.program.to_bytes()?.len() as f64;
-        let scales: usize = done
-            .quantized
-            .layers
-            .values()
-            .map(|l| 8 * l.bias.len())
-            .sum();
-        let weights = done.allocation.as_ref().map_or(0, |a| a.cost.weight_bytes);
-        let least = (weights + scales as u64) as f64;
-        let above = 100.0 * (file / least - 1.0);
-        record.add(
-            name,
-            "file above weight bits, scales and biases",
-            (above, "%"),
-            Asked::AtMost(5.0),
-        )?;
-    }
-    for (peak, part) in peaks.iter().zip(["a quarter of the images", "all images"]) {
-        record.add(
-            name,
-            &format!("peak memory, {part}"),
-            (*peak, "MiB"),
-            Asked::Nothing,
-        )?;
-    }
-    Ok(())
-}
-
-/// Starts the kernel's high-water mark anew.
-fn reset_peak() -> Result<(), Box<dyn Error>> {
-    Ok(fs::write("/proc/self/clear_refs", "5")?)
-}
-
-/// The most memory that was resident since.
-fn peak_mib() -> Result<f64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kib: f64 = line
-        .and_then(|l| l.split_whitespace().next())
-        .ok_or("no VmHWM")?
-        .parse()?;
-    Ok(kib / 1024.0)
+    let samples = case.samples(images);
+    let done = quantize(
+        &case.model,
+        &samples,
+        case.input(),
+        None,
+        &options,
+        &mut |_| {},
+    )?;
+    let stages = ["sensitivity", "gains", "allocate"];
+    let seconds = |wanted: &[&str]| -> f64 {
+        let times = done.times.iter().filter(|t| wanted.contains(&t.0));
+        times.map(|t| t.1.as_secs_f64()).sum()
+    };
+    let what = format!("sensitivity + allocation, {images} images");
+    record.add(name, &what, (seconds(&stages), "s"), limit)?;
+    let all = done.times.iter().map(|t| t.1.as_secs_f64()).sum::<f64>();
+    record.add(
+        name,
+        &format!("the whole job, {images} images"),
+        (all, "s"),
+        Asked::Nothing,
+    )?;
+    let file = done.program.to_bytes()?.len() as f64;
+    let scales: usize = done
+        .quantized
+        .layers
+        .values()
+        .map(|l| 8 * l.bias.len())
+        .sum();
+    let weights = done.allocation.as_ref().map_or(0, |a| a.cost.weight_bytes);
+    let least = (weights + scales as u64) as f64;
+    let above = 100.0 * (file / least - 1.0);
+    record.add(
+        name,
+        "file above weight bits, scales and biases",
+        (above, "%"),
+        Asked::AtMost(5.0),
+    )
 }

@@ -82,9 +82,9 @@ enum Check {
     FullMixed,
     /// Engine = simulation on every test image; ISAs and batches equal each other
     Equality,
-    /// Time of sensitivity and allocation, memory against the number of images, sizes
+    /// Time of sensitivity and allocation, size of the file
     Cost,
-    /// Resident memory of `exbit predict` against its file and arena
+    /// Resident memory of `predict` against file and arena, of `quantize` against images
     Memory,
     /// The networks in `models/`: simulation and engine, image by image
     Trained,

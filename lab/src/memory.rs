@@ -1,4 +1,5 @@
-//! What `exbit predict` takes: the peak of its resident memory, against the file and the arena.
+//! Peaks of resident memory: of `exbit predict` against the file and the arena, and of `exbit
+//! quantize` against the number of images.
 
 use std::error::Error;
 use std::fs;
@@ -15,17 +16,80 @@ use crate::case::{Case, Name};
 use crate::figure::{Asked, Record};
 
 /// How many images are predicted.
-const IMAGES: usize = 20;
+const PREDICTED: usize = 20;
+/// How many are calibrated on: few, and four and sixteen times as many (ImageNet: all there are).
+const CALIBRATED: [usize; 3] = [256, 1024, 4096];
 /// MB as the figure asked for counts them.
 const MB: f64 = 1e6;
 
 pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let binary = build()?;
+    of_predict(case, &binary, record)?;
+    of_quantize(case, &binary, record)
+}
+
+/// `quantize` over more and more images: the peak stays where it was.
+fn of_quantize(case: &Case, binary: &Path, record: &mut Record) -> Result<(), Box<dyn Error>> {
+    let name = case.name.text();
+    let all = case.calibration.len();
+    let fewest = CALIBRATED[0].min(all / 4);
+    let counts = CALIBRATED.map(|images| (images * fewest / CALIBRATED[0]).min(all));
+    let mut peaks = Vec::new();
+    for images in counts {
+        if peaks.last().is_some_and(|&(last, _)| last == images) {
+            continue;
+        }
+        let peak = peak_of_quantize(case, binary, images)?;
+        let what = format!("peak resident memory of quantize, {images} images");
+        record.add(name, &what, (peak / MB, "MB"), Asked::Nothing)?;
+        peaks.push((images, peak));
+    }
+    if let [(few, least), .., (many, most)] = peaks[..] {
+        let what = format!("of it, {many} images over {few}");
+        record.add(name, &what, (most / least, "x"), Asked::AtMost(1.1))?;
+    }
+    Ok(())
+}
+
+/// Bytes at the peak of the main job, as a user runs it.
+fn peak_of_quantize(case: &Case, binary: &Path, images: usize) -> Result<f64, Box<dyn Error>> {
+    let file = std::env::temp_dir().join(format!("exbit-lab-{}.exbit", std::process::id()));
+    let mut child = Command::new(binary)
+        .arg("quantize")
+        .arg(&case.file)
+        .arg("--calib")
+        .arg(&case.folder)
+        .args(["--images", &images.to_string()])
+        .args(["--budget", "weights=8x", "--quiet", "-o"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0f64;
+    let ended = loop {
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        // A process that has just ended has no such line.
+        let text = fs::read_to_string(&status)?;
+        if let Ok(kib) = field(&text, "VmHWM:") {
+            peak = kib.parse::<f64>()? * 1024.0;
+        }
+        sleep(Duration::from_millis(20));
+    };
+    if !ended.success() {
+        return Err("exbit quantize failed".into());
+    }
+    fs::remove_file(&file)?;
+    Ok(peak)
+}
+
+fn of_predict(case: &Case, binary: &Path, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let name = case.name.text();
     let limit = match case.name {
         Name::Resnet20 | Name::Mobilenet => Asked::AtMost(10.0),
         Name::Resnet56 | Name::Lite0 => Asked::Nothing,
     };
-    let binary = build()?;
     let mut options = Options {
         rounding: Rounding::Nearest,
         ..Options::default()
@@ -38,16 +102,16 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
     let arena = Session::new(&done.program, 1)?.arena_bytes() as f64;
     let size = fs::metadata(&file)?.len() as f64;
     let image = image(&case.shared)?;
-    let images = std::iter::repeat_n(image.as_path(), IMAGES);
+    let images = std::iter::repeat_n(image.as_path(), PREDICTED);
     // The last image never comes: the process waits for it, and can be looked at.
     let waiting = [Path::new("/dev/stdin")];
     let predict = [Path::new("predict"), &file].into_iter().chain(images);
-    let peak = peak_while_waiting(&binary, predict.chain(waiting));
+    let peak = peak_while_waiting(binary, predict.chain(waiting));
     fs::remove_file(&file)?;
     let peak = peak?;
     // A command that has done nothing yet: the program itself and what it links to.
     let nothing = [Path::new("inspect")].into_iter().chain(waiting);
-    let least = peak_while_waiting(&binary, nothing)?;
+    let least = peak_while_waiting(binary, nothing)?;
     let figures = [
         ("peak resident memory of predict", peak, Asked::Nothing),
         ("of a process that does nothing", least, Asked::Nothing),
