@@ -13,6 +13,7 @@ pub mod latency;
 pub mod learn;
 mod lower;
 mod noise;
+pub mod number;
 mod observe;
 pub mod plan;
 mod prepare;

@@ -5,15 +5,15 @@ use exbit_kernels::Bits;
 use exbit_model::{NodeId, ValueId};
 
 use crate::Result;
-use crate::allocate::{Change, Exchange, Request, exchanges, front};
+use crate::allocate::{Change, Exchange, Request, Shortfall, exchanges, front};
 use crate::budget::Resource;
 use crate::cost::{Cost, Precisions, Sizes, cost, float_cost};
 use crate::noise::Noise;
 use crate::quantize::{Options, Quantization};
 use crate::reconstruct::{Moments, Rounding};
 use crate::report::{
-    Budget, Figures, Front, FrontPoint, LayerRow, MetricRank, Origin, Quantity, Report, Setting,
-    SiteRow, StageTime, Step,
+    Budget, Figures, Front, FrontPoint, LayerRow, MetricRank, Origin, Report, Setting, SiteRow,
+    StageTime, Step,
 };
 use crate::sensitivity::{Rank, ranks};
 
@@ -89,17 +89,6 @@ fn figures(sizes: &Sizes, cost: &Cost, expected_loss: Option<f64>) -> Figures {
     }
 }
 
-fn quantity(resource: Resource) -> Quantity {
-    match resource {
-        Resource::Weights => Quantity::WeightBytes,
-        Resource::Activations => Quantity::ActivationBytesSum,
-        Resource::PeakActivations => Quantity::ActivationBytesPeak,
-        Resource::Memory => Quantity::MemoryBytes,
-        Resource::Bops => Quantity::Bops,
-        Resource::Latency => Quantity::LatencyMs,
-    }
-}
-
 /// What the plan costs, with its time where times were measured.
 fn planned(done: &Quantization) -> Cost {
     let timed = done.table.as_ref().map(|t| t.cost(&done.precisions));
@@ -111,7 +100,7 @@ fn budgets(done: &Quantization, request: &Request) -> Vec<Budget> {
     let budget = |b: &crate::Budget| {
         Some(Budget {
             asked: b.to_string(),
-            quantity: quantity(b.resource),
+            resource: b.resource,
             limit: b.amount(&done.sizes),
             reached: b.resource.of(&planned)?,
         })
@@ -151,13 +140,15 @@ fn search_remarks(done: &Quantization) -> Vec<String> {
             remarks.push(format!(
                 "The plan allows {} of activations at the peak; packed as far as they can be they \
                  take {}.",
-                Resource::PeakActivations.show(most as f64),
-                Resource::PeakActivations.show(peak as f64)
+                Resource::PeakActivations.amount(most as f64),
+                Resource::PeakActivations.amount(peak as f64)
             ));
         }
         return remarks;
     };
-    let mut remarks: Vec<String> = allocation.missed.iter().map(|m| m.to_string()).collect();
+    // The budgets' own lines say by how much they are missed.
+    let told = |m: &Shortfall| format!("budget {}: {}.", m.budget, m.reason());
+    let mut remarks: Vec<String> = allocation.missed.iter().map(told).collect();
     if allocation.missed.iter().any(|m| m.least_unpinned > m.limit) {
         let message =
             "More bit-widths to choose from (--weight-bits, --activation-bits) may do it.";
@@ -320,7 +311,7 @@ fn fronts(done: &Quantization, request: &Request) -> Result<Option<Front>> {
         ))
     });
     Ok(Some(Front {
-        quantity: quantity(resource),
+        resource,
         points: points.collect(),
         uniform: uniform(done, resource, &point),
         chosen: Some(point(

@@ -30,37 +30,37 @@ pub struct Shortfall {
     pub least_unpinned: f64,
 }
 
-impl fmt::Display for Shortfall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |amount| self.budget.resource.show(amount);
-        let more = 100.0 * (self.used / self.limit - 1.0);
-        let (allowed, used) = (show(self.limit), show(self.used));
-        write!(
-            f,
-            "budget {} allows {allowed}, the nearest plan takes {used}",
-            self.budget
-        )?;
-        write!(f, " ({more:.1} % more): ")?;
+impl Shortfall {
+    /// Why no plan meets the budget.
+    pub fn reason(&self) -> String {
+        let show = |amount| self.budget.resource.amount(amount);
+        let least = show(self.least);
         if self.least <= self.limit {
-            return write!(
-                f,
-                "it can be met alone ({}), but not with the others",
-                show(self.least)
-            );
+            return format!("it can be met alone ({least}), but not with the others");
         }
-        write!(
-            f,
-            "no plan of these bit-widths takes less than {}",
-            show(self.least)
-        )?;
-        if self.least_unpinned <= self.limit {
-            write!(
-                f,
+        let free = match self.least_unpinned <= self.limit {
+            true => format!(
                 " with these pins; without them {}",
                 show(self.least_unpinned)
-            )?;
-        }
-        Ok(())
+            ),
+            false => String::new(),
+        };
+        format!("no plan of these bit-widths takes less than {least}{free}")
+    }
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |amount| self.budget.resource.amount(amount);
+        write!(
+            f,
+            "budget {} allows {}, the nearest plan takes {} ({:.1} % more): {}",
+            self.budget,
+            show(self.limit),
+            show(self.used),
+            100.0 * (self.used / self.limit - 1.0),
+            self.reason()
+        )
     }
 }
 

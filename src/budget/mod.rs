@@ -19,24 +19,31 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use pin::Pin;
+use serde::Serialize;
 
 use crate::cost::{Cost, REAL_BITS, Sizes, float_cost};
 use crate::{Error, ErrorKind, Result};
 
 /// Something that a plan uses up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Resource {
     /// Packed weight bytes.
+    #[serde(rename = "weight_bytes")]
     Weights,
     /// Bytes of all activations together.
+    #[serde(rename = "activation_bytes_sum")]
     Activations,
     /// Bytes of the activations that are alive at once.
+    #[serde(rename = "activation_bytes_peak")]
     PeakActivations,
     /// Weights and the activations' peak together.
+    #[serde(rename = "memory_bytes")]
     Memory,
     /// Bit-operations, as planned.
+    #[serde(rename = "bops")]
     Bops,
-    /// Measured time.
+    /// Measured time, in milliseconds.
+    #[serde(rename = "latency_ms")]
     Latency,
 }
 
@@ -75,26 +82,6 @@ impl Resource {
             Resource::Latency => return cost.latency_ms,
         };
         Some(count as f64)
-    }
-
-    /// An amount of it for people: `96.0 KiB`, `0.400 GBOPs`, `2.00 ms`.
-    pub fn show(self, amount: f64) -> String {
-        match self.unit() {
-            Unit::Operations => {
-                let steps = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1.0, "")];
-                let (unit, prefix) = steps
-                    .into_iter()
-                    .find(|s| amount >= s.0)
-                    .unwrap_or((1.0, ""));
-                format!("{:.3} {prefix}BOPs", amount / unit)
-            }
-            Unit::Milliseconds => format!("{amount:.3} ms"),
-            Unit::Bytes => match amount {
-                a if a >= 1048576.0 => format!("{:.2} MiB", a / 1048576.0),
-                a if a >= 1024.0 => format!("{:.1} KiB", a / 1024.0),
-                a => format!("{a:.0} bytes"),
-            },
-        }
     }
 
     fn unit(self) -> Unit {

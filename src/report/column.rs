@@ -1,7 +1,7 @@
 //! The columns of the report's tables: one list for the terminal and for the page.
 
-use super::number::{bops, bytes, bytes_change, change, count, real, seconds};
 use super::{LayerRow, Report, SiteRow, TradeoffPoint};
+use crate::number::{bops, bytes, bytes_change, change, count, real, seconds};
 
 /// A column: its heading, and what it shows of a row.
 pub(super) struct Column<R> {

@@ -1,7 +1,7 @@
 //! What to say first: the figures side by side, the budgets in words, the best single steps.
 
-use super::number::{bops, bytes, bytes_change, change, digits, real, seconds};
 use super::{Accuracy, Budget, Figures, LayerRow, Report, Step};
+use crate::number::{bops, bytes, bytes_change, change, digits, real, seconds};
 
 /// One figure of both networks, as text; a side that is not known is empty.
 #[derive(Debug, Default, PartialEq)]
@@ -47,8 +47,8 @@ pub(super) fn figures(report: &Report) -> Vec<Figure> {
 
 /// What came of a budget, to be read after its name.
 pub(super) fn sentence(budget: &Budget) -> String {
-    let amount = |value: f64| budget.quantity.amount(value);
-    let words = budget.quantity.words();
+    let amount = |value: f64| budget.resource.amount(value);
+    let words = budget.resource.words();
     let share = budget.reached / budget.limit;
     if budget.met() {
         let used = if share.is_finite() {
@@ -182,30 +182,30 @@ fn ratio(before: f64, after: f64, [less, more]: [&str; 2]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Quantity;
     use super::*;
+    use crate::Resource;
 
     #[test]
     fn budgets_are_told_in_plain_words() {
-        let told = |quantity, limit, reached| {
+        let told = |resource, limit, reached| {
             sentence(&Budget {
                 asked: String::new(),
-                quantity,
+                resource,
                 limit,
                 reached,
             })
         };
         assert_eq!(
-            told(Quantity::WeightBytes, 2048.0, 1536.0),
+            told(Resource::Weights, 2048.0, 1536.0),
             "is met: weights 1.50 KiB of the 2.00 KiB allowed (75.0 %)."
         );
         assert_eq!(
-            told(Quantity::LatencyMs, 2.0, 3.0),
+            told(Resource::Latency, 2.0, 3.0),
             "is not met. The nearest plan: time per image 3.00 ms, which is 1.00 ms more than the \
              2.00 ms allowed (50 % over)."
         );
-        assert!(told(Quantity::Bops, 0.0, 5.0).ends_with("the 0 BOP allowed."));
-        assert!(told(Quantity::Bops, f64::NAN, 5.0).starts_with("is not met."));
+        assert!(told(Resource::Bops, 0.0, 5.0).ends_with("the 0 BOP allowed."));
+        assert!(told(Resource::Bops, f64::NAN, 5.0).starts_with("is not met."));
     }
 
     #[test]

@@ -10,7 +10,6 @@
 mod column;
 mod headline;
 mod html;
-mod number;
 mod origin;
 mod row;
 #[cfg(test)]
@@ -19,7 +18,6 @@ mod text;
 mod tradeoff;
 mod training;
 
-pub use number::Quantity;
 pub use origin::{Machine, Origin, Setting, StageTime};
 pub use row::{LayerRow, SiteRow, Step};
 pub use text::printable;
@@ -27,6 +25,8 @@ pub use tradeoff::{Tradeoff, TradeoffPoint};
 pub use training::Training;
 
 use serde::Serialize;
+
+use crate::Resource;
 
 /// A network before and after, what it cost to get there and what else was to be had.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -110,10 +110,10 @@ pub struct Budget {
     /// As it was asked: `weights=8x`.
     pub asked: String,
     /// What it limits.
-    pub quantity: Quantity,
-    /// The most it allows, in the quantity's unit.
+    pub resource: Resource,
+    /// The most it allows, in the resource's unit.
     pub limit: f64,
-    /// What the plan needs, in the quantity's unit.
+    /// What the plan needs, in the resource's unit.
     pub reached: f64,
 }
 
@@ -128,7 +128,7 @@ impl Budget {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Front {
     /// What the plans cost.
-    pub quantity: Quantity,
+    pub resource: Resource,
     /// The front, in any order.
     pub points: Vec<FrontPoint>,
     /// Plans with the same bits everywhere, for comparison.
@@ -140,7 +140,7 @@ pub struct Front {
 /// One plan, as a point.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FrontPoint {
-    /// Its cost, in the front's quantity.
+    /// Its cost, in the front's resource.
     pub cost: f64,
     /// Its expected loss over the float network's; may be zero or less where it was measured.
     pub loss: f64,
@@ -177,7 +177,7 @@ mod tests {
         report.layers[0].sensitivity = Some(f64::NAN);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["network"], "resnet20");
-        assert_eq!(json["budgets"][0]["quantity"], "weight_bytes");
+        assert_eq!(json["budgets"][0]["resource"], "weight_bytes");
         assert_eq!(json["quantized"]["accuracy"]["top1"], 91.46);
         assert_eq!(json["layers"][1]["more"]["weight_bytes"], 288);
         assert!(json["layers"][0]["sensitivity"].is_null());

@@ -41,9 +41,9 @@ pub(super) fn resnet(depth: usize) -> Report {
         accuracy: Some(accuracy(91.73, 0.2887, None)),
         timing: Some(timing(1.37)),
     };
-    let budget = |asked: &str, quantity, limit, reached: u64| Budget {
+    let budget = |asked: &str, resource, limit, reached: u64| Budget {
         asked: asked.into(),
-        quantity,
+        resource,
         limit,
         reached: reached as f64,
     };
@@ -52,11 +52,11 @@ pub(super) fn resnet(depth: usize) -> Report {
         budgets: vec![
             budget(
                 "weights=8x",
-                Quantity::WeightBytes,
+                Resource::Weights,
                 limit,
                 quantized.weight_bytes,
             ),
-            budget("bops=0.9G", Quantity::Bops, 0.9e9, quantized.bops.unwrap()),
+            budget("bops=0.9G", Resource::Bops, 0.9e9, quantized.bops.unwrap()),
         ],
         float,
         quantized,
@@ -158,7 +158,7 @@ fn front(sizes: &[Size], plans: &[Vec<u8>], chosen: &[u8]) -> Front {
         ..point(sizes, &vec![b; sizes.len()])
     });
     Front {
-        quantity: Quantity::WeightBytes,
+        resource: Resource::Weights,
         points: plans.iter().map(|p| point(sizes, p)).collect(),
         uniform: uniform.collect(),
         chosen: Some(point(sizes, chosen)),

@@ -284,8 +284,9 @@ fn char_width(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Budget, Quantity, Step, sample};
+    use super::super::{Budget, Step, sample};
     use super::*;
+    use crate::Resource;
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
@@ -340,7 +341,7 @@ mod tests {
         report.remarks.push(hostile.into());
         report.budgets.push(Budget {
             asked: hostile.into(),
-            quantity: Quantity::Bops,
+            resource: Resource::Bops,
             limit: 1.0,
             reached: 2.0,
         });

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use exbit::number;
 use exbit::report::printable;
 use exbit_kernels::Bits;
 
@@ -171,38 +172,17 @@ pub(crate) fn threads(n: usize) -> String {
 
 /// A count of anything: `512`, `41.5 M`.
 pub(crate) fn count(n: u64) -> String {
-    let steps = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")];
-    let n = n as f64;
-    // Rounding may reach the next step: 999.96 K is 1.00 M.
-    match steps.into_iter().find(|(unit, _)| n >= 0.9995 * unit) {
-        Some((unit, prefix)) => format!("{} {prefix}", three_digits(n / unit)),
-        None => format!("{n}"),
-    }
+    number::count(n as f64)
 }
 
-/// A count of bit-operations: `512 BOPs`, `41.5 GBOPs`.
+/// A count of bit-operations: `41.5 GBOP`.
 pub(crate) fn bops(n: u64) -> String {
-    let space = if n < 1000 { " " } else { "" };
-    format!("{}{space}BOPs", count(n))
+    number::bops(n as f64)
 }
 
 /// Bytes in powers of 1024: `512 B`, `96.0 KiB`.
 pub(crate) fn bytes(n: u64) -> String {
-    let steps = [
-        (1024.0 * 1024.0 * 1024.0, "GiB"),
-        (1024.0 * 1024.0, "MiB"),
-        (1024.0, "KiB"),
-    ];
-    let n = n as f64;
-    match steps.into_iter().find(|(unit, _)| n >= *unit) {
-        Some((unit, prefix)) => format!("{} {prefix}", three_digits(n / unit)),
-        None => format!("{n} B"),
-    }
-}
-
-fn three_digits(x: f64) -> String {
-    let digits = if x < 9.995 { 2 } else { usize::from(x < 99.95) };
-    format!("{x:.digits$}")
+    number::bytes(n as f64)
 }
 
 #[cfg(test)]
@@ -210,33 +190,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits() {
-        let counts = [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1.00 K"),
-            (41_500_000, "41.5 M"),
-        ];
-        counts
-            .iter()
-            .for_each(|&(n, text)| assert_eq!(count(n), text));
-        assert_eq!(count(999_960), "1.00 M");
-        let sizes = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (98304, "96.0 KiB"),
-            (1 << 30, "1.00 GiB"),
-        ];
-        sizes
-            .iter()
-            .for_each(|&(n, text)| assert_eq!(bytes(n), text));
-    }
-
-    #[test]
     fn spare_columns_go_before_lines_are_too_long() {
         let columns = ["layer", "MACs", "params", "memory"].map(|t| (t, Side::Right));
         let mut table = Table::new(&columns).spare(&["MACs", "params"]);
-        table.row(["conv", "1.81 M", "2.32 K", "24.5 KiB"].map(str::to_owned));
+        table.row(["conv", "1.81 M", "2.32 k", "24.5 KiB"].map(str::to_owned));
         let titles = |width| {
             let text = table.render(width);
             let line = text.lines().next().map(str::to_owned).unwrap_or_default();

@@ -116,11 +116,7 @@ fn a_plan_leaves_nothing_to_search_and_says_what_does_not_fit() {
     let other = folder.write("other.toml", other);
     let run = exbit(&[&base[..], &["--plan", &other, "-o", &net]].concat());
     assert!(stderr(&run).contains("the plan of other, taken for tiny"));
-    assert!(
-        stdout(&run).contains("allows 1 bytes of"),
-        "{}",
-        stdout(&run)
-    );
+    assert!(stdout(&run).contains("allows 1 B of"), "{}", stdout(&run));
     bad(
         &[&base[..], &["--plan", &net]].concat(),
         "not a text in UTF-8",

@@ -126,8 +126,8 @@ fn a_budget_that_cannot_be_met_is_answered_in_words() {
     let near = allocate(&table, &request(&["weights=1100B", "bops=1M"], &["last"])).unwrap();
     assert_eq!(bits_of(&near), [2, 2, 2, 8]);
     let words: Vec<String> = near.missed.iter().map(Shortfall::to_string).collect();
-    let expected = "budget weights=1.1KB allows 1.1 KiB, the nearest plan takes 1.7 KiB \
-        (59.1 % more): no plan of these bit-widths takes less than 1.7 KiB with these pins; without them 1000 bytes";
+    let expected = "budget weights=1.1KB allows 1.07 KiB, the nearest plan takes 1.71 KiB \
+        (59.1 % more): no plan of these bit-widths takes less than 1.71 KiB with these pins; without them 0.98 KiB";
     assert_eq!(words, [expected]);
 }
 

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::axis::Axis;
 use super::frame::{Frame, px};
+use crate::number::real;
 use crate::report::LayerRow;
-use crate::report::number::real;
 
 /// Draws `layers` `width` units wide: bars of bits, and under them the expected losses.
 pub(super) fn draw(layers: &[LayerRow], width: f64) -> Option<Markup> {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::axis::Axis;
 use super::frame::{Frame, px};
 use super::label::{Place, place};
-use crate::report::number::{digits, real};
+use crate::number::{digits, real};
 use crate::report::{Budget, Front, FrontPoint};
 
 /// Draws `front` `width` units wide; `None` when no point of it is a number.
@@ -17,10 +17,10 @@ pub(super) fn draw(front: &Front, budgets: &[Budget], width: f64) -> Option<Mark
     let chosen = front.chosen.as_ref().filter(usable);
     let all = || points.iter().chain(&uniform).copied().chain(chosen);
     let largest = all().map(|p| p.cost).reduce(f64::max)?;
-    let (unit, name) = front.quantity.unit(largest);
+    let (unit, name) = front.resource.axis_unit(largest);
     let limit = budgets
         .iter()
-        .find(|b| b.quantity == front.quantity && b.limit.is_finite());
+        .find(|b| b.resource == front.resource && b.limit.is_finite());
     let limit = limit.filter(|b| b.limit <= largest * 1.5);
     let costs = all().map(|p| p.cost).chain(limit.map(|b| b.limit));
     let x = Axis::linear(costs.map(|c| c / unit), if width < 450.0 { 4 } else { 6 });
@@ -37,7 +37,7 @@ pub(super) fn draw(front: &Front, budgets: &[Budget], width: f64) -> Option<Mark
     avoid.extend(limit_at.map(|x| Place::upright(&frame, x)));
     let labels = place(&frame, labelled(&uniform, chosen, &at), &avoid);
     let title = |p: &FrontPoint| point_title(front, p);
-    let x_title = format!("{}, {name}", front.quantity.words());
+    let x_title = format!("{}, {name}", front.resource.words());
     Some(html! {
         svg viewBox=(frame.view_box()) role="img" aria-label="Expected loss against cost" {
             (frame.y_axis(&y, "expected loss increase"))
@@ -67,7 +67,7 @@ pub(super) fn draw(front: &Front, budgets: &[Budget], width: f64) -> Option<Mark
 
 /// What the marks mean, in words, under the drawing.
 pub(super) fn caption(front: &Front, budgets: &[Budget]) -> Markup {
-    let limited = budgets.iter().any(|b| b.quantity == front.quantity);
+    let limited = budgets.iter().any(|b| b.resource == front.resource);
     let all = front
         .points
         .iter()
@@ -121,7 +121,7 @@ fn point_title(front: &Front, p: &FrontPoint) -> String {
     }
     title += &format!(
         "{}, expected loss {}",
-        front.quantity.amount(p.cost),
+        front.resource.amount(p.cost),
         real(p.loss)
     );
     if let Some(bits) = p.weight_bits_mean {

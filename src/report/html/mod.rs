@@ -21,8 +21,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::column::{activation_columns, layer_columns};
 use super::headline::{best_steps, step_words};
-use super::number::seconds;
 use super::{MetricRank, Origin, Report};
+use crate::number::seconds;
 use headline::{before_and_after, header};
 
 /// Widths of a drawing, in units of a pixel: for a desk and for a telephone.

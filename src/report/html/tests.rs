@@ -2,9 +2,10 @@
 
 use exbit_engine::Policy;
 
+use crate::Resource;
 use crate::exits::Outcome;
 use crate::learn::{Phase, Record};
-use crate::report::{Budget, Front, FrontPoint, Quantity, Report, Setting, Training, sample};
+use crate::report::{Budget, Front, FrontPoint, Report, Setting, Training, sample};
 
 const HOSTILE: &str = "</title></style><script>alert(1)</script>\"'><img src=x>&amp;\u{202e}\0";
 
@@ -78,7 +79,7 @@ fn a_front_of_one_point_is_drawn() {
         ..FrontPoint::default()
     };
     report.front = Some(Front {
-        quantity: Quantity::Bops,
+        resource: Resource::Bops,
         points: vec![one],
         uniform: Vec::new(),
         chosen: None,
@@ -110,7 +111,7 @@ fn numbers_of_any_size_leave_the_drawings_whole() {
         front.chosen = Some(point);
         report.budgets.push(Budget {
             asked: String::new(),
-            quantity: Quantity::WeightBytes,
+            resource: Resource::Weights,
             limit: value,
             reached: value,
         });

@@ -7,21 +7,22 @@ use super::frame::{Frame, px};
 use super::label::{Place, place};
 use super::table::table;
 use super::{DRAWING, WIDTHS, figure, page};
+use crate::Resource;
+use crate::number::digits;
 use crate::report::column::point_columns;
-use crate::report::number::digits;
-use crate::report::{Quantity, Tradeoff, TradeoffPoint};
+use crate::report::{Tradeoff, TradeoffPoint};
 
 impl Tradeoff {
     /// The trade-off as an HTML page in one file.
     pub fn to_html(&self) -> String {
-        let over = |quantity| move |width| draw(self, quantity, width, None);
+        let over = |resource| move |width| draw(self, resource, width, None);
         let body = html! {
             h1 { (self.network) ", leaving early" }
             p { (self.images) " of " (self.data) "." }
             @for remark in &self.remarks { p { (remark) } }
             div.pairs {
-                (figure("Accuracy and work", &over(Quantity::Bops), Some(caption(self))))
-                (figure("Accuracy and time", &over(Quantity::LatencyMs), Some(caption(self))))
+                (figure("Accuracy and work", &over(Resource::Bops), Some(caption(self))))
+                (figure("Accuracy and time", &over(Resource::Latency), Some(caption(self))))
             }
             @let points = named(self);
             @if !points.is_empty() {
@@ -36,7 +37,7 @@ impl Tradeoff {
 
     /// Top-1 against mean BOPs as an SVG file that needs nothing else, to be shown in a text.
     pub fn to_svg(&self) -> String {
-        draw(self, Quantity::Bops, WIDTHS[0].1, Some(DRAWING)).map_or_else(String::new, |d| d.0)
+        draw(self, Resource::Bops, WIDTHS[0].1, Some(DRAWING)).map_or_else(String::new, |d| d.0)
     }
 }
 
@@ -46,34 +47,34 @@ fn named(tradeoff: &Tradeoff) -> Vec<TradeoffPoint> {
     all.cloned().collect()
 }
 
-/// How much of `quantity` a point takes; nothing but work and time is drawn over.
-fn amount(point: &TradeoffPoint, quantity: Quantity) -> Option<f64> {
-    match quantity {
-        Quantity::Bops => Some(point.bops_mean),
-        Quantity::LatencyMs => point.ms_mean,
-        Quantity::WeightBytes
-        | Quantity::ActivationBytesPeak
-        | Quantity::ActivationBytesSum
-        | Quantity::MemoryBytes => None,
+/// How much of `resource` a point takes; nothing but work and time is drawn over.
+fn amount(point: &TradeoffPoint, resource: Resource) -> Option<f64> {
+    match resource {
+        Resource::Bops => Some(point.bops_mean),
+        Resource::Latency => point.ms_mean,
+        Resource::Weights
+        | Resource::PeakActivations
+        | Resource::Activations
+        | Resource::Memory => None,
     }
     .filter(|amount| amount.is_finite() && point.top1.is_finite())
 }
 
-/// Draws the points that have `quantity`, `width` units wide, with a `style` of its own where the
+/// Draws the points that have `resource`, `width` units wide, with a `style` of its own where the
 /// page has none; `None` where there are no points.
 fn draw(
     tradeoff: &Tradeoff,
-    quantity: Quantity,
+    resource: Resource,
     width: f64,
     style: Option<&str>,
 ) -> Option<Markup> {
-    let with = |p| amount(p, quantity).map(|amount| (p, amount));
+    let with = |p| amount(p, resource).map(|amount| (p, amount));
     let curve: Vec<(&TradeoffPoint, f64)> = tradeoff.curve.iter().filter_map(with).collect();
     let others: Vec<(&TradeoffPoint, f64)> = tradeoff.others.iter().filter_map(with).collect();
     let chosen = tradeoff.chosen.as_ref().and_then(with);
     let all = || curve.iter().chain(&others).copied().chain(chosen);
     let largest = all().map(|p| p.1).reduce(f64::max)?;
-    let (unit, name) = quantity.unit(largest);
+    let (unit, name) = resource.axis_unit(largest);
     let zero = std::iter::once(0.0);
     let most = if width < 450.0 { 4 } else { 6 };
     let x = Axis::linear(all().map(|p| p.1 / unit).chain(zero), most);
@@ -91,7 +92,7 @@ fn draw(
             p.0.label
                 .as_ref()
                 .map_or(String::new(), |l| format!("{l}: "));
-        let amount = quantity.amount(p.1);
+        let amount = resource.amount(p.1);
         format!("{label}top-1 {} %, {amount}", digits(p.0.top1))
     };
     Some(html! {
@@ -99,7 +100,7 @@ fn draw(
             xmlns=[style.map(|_| "http://www.w3.org/2000/svg")] {
             @if let Some(style) = style { style { (PreEscaped(style)) } }
             (frame.y_axis(&y, "top-1, %"))
-            (frame.x_axis(&x, &format!("{} on average, {name}", quantity.words())))
+            (frame.x_axis(&x, &format!("{} on average, {name}", resource.words())))
             polyline.front points=(line.trim_end()) {}
             @for p in &curve {
                 circle.front cx=(px(at(p).0)) cy=(px(at(p).1)) r="2.2" { title { (title(p)) } }

@@ -6,7 +6,7 @@ use super::frame::{Frame, px};
 use super::lines::{self, Guides, Line};
 use super::{figure, page};
 use crate::learn::Record;
-use crate::report::number::{bops, seconds};
+use crate::number::{bops, seconds};
 use crate::report::training::Training;
 
 impl Training {

@@ -69,7 +69,7 @@ pub(super) fn epoch_line(record: &Record) -> String {
     };
     let bops = match record.bops {
         0.0 => String::new(),
-        bops => format!("  {} BOPs", table::count(bops as u64)),
+        bops => format!("  {}", table::bops(bops as u64)),
     };
     format!(
         "{:<6} {:>3}  loss {:.4}  train {}  held out {} %{bops}  {:.0} s",
@@ -87,9 +87,9 @@ pub(super) fn rounded(bops: f64, target: f64) -> Option<String> {
     let above = 100.0 * (bops / target - 1.0);
     (above > 5.0).then(|| {
         format!(
-            "the search ended at {} BOPs, {above:.0} % above the target: all bits are brought down \
+            "the search ended at {}, {above:.0} % above the target: all bits are brought down \
              alike; a longer search or a larger penalty comes nearer",
-            table::count(bops as u64)
+            table::bops(bops as u64)
         )
     })
 }
@@ -102,7 +102,7 @@ mod tests {
     fn a_search_that_fell_short_is_told() {
         assert_eq!(rounded(0.51e9, 0.5e9), None);
         let note = rounded(0.65e9, 0.5e9).unwrap();
-        assert!(note.contains("650 M BOPs, 30 % above"), "{note}");
+        assert!(note.contains("650 MBOP, 30 % above"), "{note}");
     }
 
     #[test]

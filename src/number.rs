@@ -1,60 +1,40 @@
 //! Numbers as a person reads them: three significant digits and a unit.
 
-use serde::Serialize;
+use crate::budget::Resource;
 
-/// What a budget limits and what a front is drawn over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quantity {
-    /// Packed weights, in bytes.
-    WeightBytes,
-    /// The most activation bytes alive at once.
-    ActivationBytesPeak,
-    /// All activations together, in bytes.
-    ActivationBytesSum,
-    /// Weights and the activations' peak together, in bytes.
-    MemoryBytes,
-    /// Bit-operations.
-    Bops,
-    /// Time of one image, in milliseconds.
-    LatencyMs,
-}
-
-impl Quantity {
+impl Resource {
     /// What it is, in words.
     pub fn words(self) -> &'static str {
         match self {
-            Self::WeightBytes => "weights",
-            Self::ActivationBytesPeak => "peak activations",
-            Self::ActivationBytesSum => "summed activations",
-            Self::MemoryBytes => "weights and peak activations",
+            Self::Weights => "weights",
+            Self::PeakActivations => "peak activations",
+            Self::Activations => "summed activations",
+            Self::Memory => "weights and peak activations",
             Self::Bops => "bit-operations",
-            Self::LatencyMs => "time per image",
+            Self::Latency => "time per image",
         }
     }
 
     /// An amount of it with its unit: `272 KiB`, `2.60 GBOP`, `1.25 ms`.
     pub fn amount(self, value: f64) -> String {
         match self {
-            Self::WeightBytes
-            | Self::ActivationBytesPeak
-            | Self::ActivationBytesSum
-            | Self::MemoryBytes => bytes(value),
+            Self::Weights | Self::PeakActivations | Self::Activations | Self::Memory => {
+                bytes(value)
+            }
             Self::Bops => bops(value),
-            Self::LatencyMs => seconds(value * 1e-3),
+            Self::Latency => seconds(value * 1e-3),
         }
     }
 
-    /// The unit for an axis that ends at `largest`, and how much of the quantity it is.
-    pub(crate) fn unit(self, largest: f64) -> (f64, &'static str) {
+    /// The unit for an axis that ends at `largest`, and how much of the resource it is.
+    pub(crate) fn axis_unit(self, largest: f64) -> (f64, &'static str) {
         let (factor, units): (f64, &[&str]) = match self {
-            Self::WeightBytes
-            | Self::ActivationBytesPeak
-            | Self::ActivationBytesSum
-            | Self::MemoryBytes => (1024.0, &BYTES),
+            Self::Weights | Self::PeakActivations | Self::Activations | Self::Memory => {
+                (1024.0, &BYTES)
+            }
             Self::Bops => (1000.0, &BOPS),
-            Self::LatencyMs if largest < 1.0 => return (1e-3, "µs"),
-            Self::LatencyMs => return (1.0, "ms"),
+            Self::Latency if largest < 1.0 => return (1e-3, "µs"),
+            Self::Latency => return (1.0, "ms"),
         };
         let mut unit = 1.0;
         let mut names = units.iter();
@@ -72,17 +52,17 @@ const BYTES: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 const BOPS: [&str; 6] = ["BOP", "kBOP", "MBOP", "GBOP", "TBOP", "PBOP"];
 
 /// Bytes in binary units: `984 B`, `272 KiB`.
-pub(crate) fn bytes(value: f64) -> String {
+pub fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &BYTES)
 }
 
 /// Bit-operations: `2.60 GBOP`.
-pub(crate) fn bops(value: f64) -> String {
+pub fn bops(value: f64) -> String {
     scaled(value, 1000.0, &BOPS)
 }
 
 /// A count: `640`, `40.6 M`.
-pub(crate) fn count(value: f64) -> String {
+pub fn count(value: f64) -> String {
     scaled(value, 1000.0, &["", "k", "M", "G", "T"])
 }
 
