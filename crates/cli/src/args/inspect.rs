@@ -9,8 +9,11 @@ use clap::{Args, ValueHint};
 ///
 /// A row is what runs as one: a layer with the normalisation and activation behind it. `memory`
 /// is what is alive while the row runs, at the true bit-widths; `bits` are those of the weights
-/// and of what the row reads. Exits are shown with the work up to each, all heads on the way
-/// included; MACs and BOPs in all are those to the end without heads.
+/// and of what the row reads. Of a float network every sum is a row; the engine adds it inside of
+/// a layer, in place, and `quantize` counts both networks so: their peaks are lower there.
+///
+/// Exits are shown with the work up to each, all heads on the way included; MACs and BOPs in all
+/// are those to the end without heads.
 #[derive(Args, Debug)]
 #[command(after_long_help = super::manual("\
 Examples:
