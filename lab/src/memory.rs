@@ -45,7 +45,7 @@ fn of_quantize(case: &Case, binary: &Path, record: &mut Record) -> Result<(), Bo
         peaks.push((images, peak));
     }
     if let [(few, least), .., (many, most)] = peaks[..] {
-        let what = format!("of it, {many} images over {few}");
+        let what = format!("peak of quantize, {many} images over {few}");
         record.add(name, &what, (most / least, "x"), Asked::AtMost(1.1))?;
     }
     Ok(())
