@@ -1,6 +1,6 @@
 //! Numbers as a person reads them: three significant digits and a unit.
 
-use crate::budget::Resource;
+use crate::budget::{Resource, Unit};
 
 impl Resource {
     /// What it is, in words.
@@ -17,24 +17,20 @@ impl Resource {
 
     /// An amount of it with its unit: `272 KiB`, `2.60 GBOP`, `1.25 ms`.
     pub fn amount(self, value: f64) -> String {
-        match self {
-            Self::Weights | Self::PeakActivations | Self::Activations | Self::Memory => {
-                bytes(value)
-            }
-            Self::Bops => bops(value),
-            Self::Latency => seconds(value * 1e-3),
+        match self.unit() {
+            Unit::Bytes => bytes(value),
+            Unit::Operations => bops(value),
+            Unit::Milliseconds => seconds(value * 1e-3),
         }
     }
 
     /// The unit for an axis that ends at `largest`, and how much of the resource it is.
     pub(crate) fn axis_unit(self, largest: f64) -> (f64, &'static str) {
-        let (factor, units): (f64, &[&str]) = match self {
-            Self::Weights | Self::PeakActivations | Self::Activations | Self::Memory => {
-                (1024.0, &BYTES)
-            }
-            Self::Bops => (1000.0, &BOPS),
-            Self::Latency if largest < 1.0 => return (1e-3, "µs"),
-            Self::Latency => return (1.0, "ms"),
+        let (factor, units): (f64, &[&str]) = match self.unit() {
+            Unit::Bytes => (1024.0, &BYTES),
+            Unit::Operations => (1000.0, &BOPS),
+            Unit::Milliseconds if largest < 1.0 => return (1e-3, "µs"),
+            Unit::Milliseconds => return (1.0, "ms"),
         };
         let mut unit = 1.0;
         let mut names = units.iter();
@@ -157,6 +153,8 @@ mod tests {
             (0.0, "0 B"),
             (984.0, "984 B"),
             (1000.0, "0.98 KiB"),
+            (98_304.0, "96.0 KiB"),
+            (1_073_741_824.0, "1.00 GiB"),
             (1024.0, "1.00 KiB"),
             (278_528.0, "272 KiB"),
             (1e6, "977 KiB"),
@@ -166,7 +164,15 @@ mod tests {
         ] {
             check(bytes(value), expected);
         }
-        for (value, expected) in [(640.0, "640"), (40.55e6, "40.5 M"), (999_960.0, "1.00 M")] {
+        for (value, expected) in [
+            (0.0, "0"),
+            (640.0, "640"),
+            (999.0, "999"),
+            (1000.0, "1.00 k"),
+            (999_960.0, "1.00 M"),
+            (40.55e6, "40.5 M"),
+            (41.5e6, "41.5 M"),
+        ] {
             check(count(value), expected);
         }
         check(bops(2.5953e9), "2.60 GBOP");

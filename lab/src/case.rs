@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use exbit::{Metric, Samples};
+use exbit::{Metric, Options, Quantization, Samples};
 use exbit_engine::Input;
 use exbit_model::Model;
 use exbit_model::data::{DataSet, Preprocess, Split, spread};
@@ -145,7 +145,7 @@ impl Case {
     }
 
     /// `images` of the calibration set.
-    pub(crate) fn samples(&self, images: usize) -> Samples<'_> {
+    fn samples(&self, images: usize) -> Samples<'_> {
         Samples::Set {
             set: &self.calibration,
             preprocess: &self.preprocess,
@@ -157,8 +157,21 @@ impl Case {
         }
     }
 
+    /// The network quantized, on `images` of the calibration set.
+    pub(crate) fn quantize(&self, images: usize, options: &Options) -> exbit::Result<Quantization> {
+        let samples = self.samples(images);
+        exbit::quantize(
+            &self.model,
+            &samples,
+            self.input(),
+            None,
+            options,
+            &mut |_| {},
+        )
+    }
+
     /// How raw pixels become the network's input.
-    pub(crate) fn input(&self) -> Input {
+    fn input(&self) -> Input {
         exbit::input_of(&self.preprocess)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use exbit::{Options, quantize};
+use exbit::Options;
 
 use crate::case::{Case, Name};
 use crate::figure::{Asked, Record};
@@ -16,15 +16,7 @@ pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Erro
     };
     let mut options = Options::default();
     options.request.budgets.push("weights=8x".parse()?);
-    let samples = case.samples(images);
-    let done = quantize(
-        &case.model,
-        &samples,
-        case.input(),
-        None,
-        &options,
-        &mut |_| {},
-    )?;
+    let done = case.quantize(images, &options)?;
     let stages = ["sensitivity", "gains", "allocate"];
     let seconds = |wanted: &[&str]| -> f64 {
         let times = done.times.iter().filter(|t| wanted.contains(&t.0));

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use exbit::{Network, Options, Quantization, Simulator, quantize};
+use exbit::{Network, Options, Quantization, Simulator};
 use exbit_engine::{Session, present_isas};
 use exbit_model::ValueId;
 
@@ -20,15 +20,7 @@ const BATCH: usize = 50;
 pub(crate) fn check(case: &Case, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
     options.request.budgets.push("weights=8x".parse()?);
-    let samples = case.samples(64);
-    let done = quantize(
-        &case.model,
-        &samples,
-        case.input(),
-        None,
-        &options,
-        &mut |_| {},
-    )?;
+    let done = case.quantize(64, &options)?;
     let simulator = Simulator::new(&done.network, &done.quantized)?;
     let reference = Answers::integer(case, &done.program)?;
     let all = case.scored.clone();

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use exbit::Options;
 use exbit::reconstruct::Rounding;
-use exbit::{Options, quantize};
 use exbit_engine::Session;
 
 use crate::case::{Case, Name};
@@ -74,8 +74,8 @@ fn peak_of_quantize(case: &Case, binary: &Path, images: usize) -> Result<f64, Bo
         }
         // A process that has just ended has no such line.
         let text = fs::read_to_string(&status)?;
-        if let Ok(kib) = field(&text, "VmHWM:") {
-            peak = kib.parse::<f64>()? * 1024.0;
+        if text.contains("VmHWM:") {
+            peak = peak_in(&text)?;
         }
         sleep(Duration::from_millis(20));
     };
@@ -97,8 +97,7 @@ fn of_predict(case: &Case, binary: &Path, record: &mut Record) -> Result<(), Box
         ..Options::default()
     };
     options.request.budgets.push("weights=8x".parse()?);
-    let (samples, input) = (case.samples(32), case.input());
-    let done = quantize(&case.model, &samples, input, None, &options, &mut |_| {})?;
+    let done = case.quantize(32, &options)?;
     let file = std::env::temp_dir().join(format!("exbit-lab-{}-{name}.exbit", std::process::id()));
     done.program.save(&file)?;
     let arena = Session::new(&done.program, 1)?.arena_bytes() as f64;
@@ -180,7 +179,12 @@ fn peak_while_waiting<'a>(
     }
     child.kill()?;
     child.wait()?;
-    let kib: f64 = field(&text, "VmHWM:")?.parse()?;
+    peak_in(&text)
+}
+
+/// The most bytes that were resident, in the text that the kernel gives of a process.
+fn peak_in(status: &str) -> Result<f64, Box<dyn Error>> {
+    let kib: f64 = field(status, "VmHWM:")?.parse()?;
     Ok(kib * 1024.0)
 }
 

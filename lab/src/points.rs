@@ -4,7 +4,7 @@ use std::error::Error;
 
 use exbit::distill::Distillation;
 use exbit::reconstruct::Rounding;
-use exbit::{Options, Pin, Quantization, quantize};
+use exbit::{Options, Pin, Quantization};
 use exbit_kernels::Bits;
 
 use crate::case::{Case, Name};
@@ -54,15 +54,7 @@ impl Point<'_> {
             options.candidates.activations = bits(&[4, 8]);
             options.request.pins.push(pin.parse::<Pin>()?);
         }
-        let samples = case.samples(case.images);
-        Ok(quantize(
-            &case.model,
-            &samples,
-            case.input(),
-            None,
-            &options,
-            &mut |_| {},
-        )?)
+        Ok(case.quantize(case.images, &options)?)
     }
 
     /// Measures it; gives top-1.

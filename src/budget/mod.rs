@@ -84,7 +84,7 @@ impl Resource {
         Some(count as f64)
     }
 
-    fn unit(self) -> Unit {
+    pub(crate) fn unit(self) -> Unit {
         match self {
             Resource::Weights
             | Resource::Activations
@@ -138,7 +138,7 @@ impl Resource {
 }
 
 /// What amounts of a resource are counted in.
-enum Unit {
+pub(crate) enum Unit {
     Bytes,
     Operations,
     Milliseconds,
